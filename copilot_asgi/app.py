@@ -1,0 +1,219 @@
+"""The ASGI edge: a scope becomes a request, parts become messages, errors become answers in the client's dialect.
+
+It is the only place that turns errors into answers, and where unexpected ones are caught. No ``Exception`` leaves it,
+every response is finished, cancellation always goes on.
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from traceback import format_exception
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from copilot_asgi import stack
+from copilot_asgi.access import check_content, check_framing, check_host, check_origin, cors_headers, options_headers
+from copilot_asgi.config import Settings
+from copilot_asgi.edge import ClientDisconnected, incoming, read_body, run_until_gone
+from copilot_asgi.errors import (
+    ConfigError,
+    CopilotASGIError,
+    MethodNotAllowed,
+    NotFound,
+)
+from copilot_asgi.exchange import Exchange, Request, Stage, header
+from copilot_asgi.in_flight import InFlight
+from copilot_asgi.paths import Target, resolve
+from copilot_asgi.pipeline import compose
+from copilot_asgi.queries import Queries, Query
+from copilot_asgi.secret import redact
+from copilot_asgi.stages.forward import Forward
+from copilot_asgi.stages.identify import ApiKeys, Authenticator, LoopbackOnly
+from copilot_asgi.upstream.client import Upstream
+from copilot_asgi.visit import Visit
+from copilot_asgi.wire.dialect import Dialect
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["CopilotApp"]
+
+logger = logging.getLogger(__name__)
+
+
+class CopilotApp:
+    """A GitHub Copilot subscription as OpenAI- and Anthropic-compatible endpoints: a raw ASGI application.
+
+    Mount it in any ASGI host, run it on any ASGI server, or call it in-process through ``client()``. Making one opens
+    nothing; what needs an event loop is opened by the first request in each loop, so no lifespan is needed.
+
+    ``settings`` come from the environment and ``copilot-asgi.toml`` when left out. ``stages`` replaces the stages of
+    ``stack.default``. ``prefix`` is the mount path, for hosts that hide it. ``raise_exceptions`` lets unexpected
+    exceptions out, for tests. Raises ``ConfigError``.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        stages: Sequence[Stage] | None = None,
+        upstream: Upstream | None = None,
+        authenticate: Authenticator | None = None,
+        prefix: str | None = None,
+        raise_exceptions: bool = False,
+    ) -> None:
+        self.settings = _loaded_settings() if settings is None else settings
+        self.upstream = Upstream(self.settings) if upstream is None else upstream
+        self._authenticate = authenticate or _default_authenticator(self.settings)
+        self._prefix = prefix
+        self._raise_exceptions = raise_exceptions
+        self._allowed_hosts = tuple(host.lower() for host in self.settings.allowed_hosts)
+        chosen = stack.default(self.upstream, self._authenticate) if stages is None else stages
+        self._handle = compose(chosen, Forward(self.upstream))
+        self._queries = Queries(self.upstream)
+        self._in_flight = InFlight()
+        self._users = 0
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one ASGI scope; unknown kinds are left alone."""
+        match scope["type"]:
+            case "http":
+                await self._http(scope, receive, send)
+            case "websocket":
+                await receive()
+                await send({"type": "websocket.close", "code": 4404, "reason": "There is no websocket here."})
+            case "lifespan":
+                await self._lifespan(receive, send)
+
+    @asynccontextmanager
+    async def lifespan(self, host: object = None) -> AsyncIterator[dict[str, "CopilotApp"]]:  # noqa: ARG002
+        """For a host's ``lifespan=`` argument: open at start-up, close at shutdown. Optional, and may be nested."""
+        async with self:
+            yield {"copilot": self}
+
+    async def __aenter__(self) -> Self:
+        self._users += 1
+        await self.upstream.opened()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._users -= 1
+        if self._users == 0:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """End what is under way (streams get an error event) and close what the running loop uses.
+
+        A later request opens it again.
+        """
+        await self._in_flight.end()
+        await self.upstream.aclose()
+
+    async def drain(self, timeout: float) -> None:
+        """Refuse new requests with 503, and give those under way ``timeout`` seconds before they are ended."""
+        await self._in_flight.drain(timeout)
+
+    def client(self, **options: Any) -> "httpx.AsyncClient":
+        """An in-process ``httpx2`` (or ``httpx``) client, for ``openai.AsyncOpenAI(http_client=...)`` and the like.
+
+        ``options`` go to ``in_process.async_client``. Calls run the whole pipeline, without a socket.
+        """
+        from copilot_asgi.in_process import async_client
+
+        return async_client(self, **options)
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        await receive()
+        try:
+            await self.__aenter__()
+        except Exception as error:  # noqa: BLE001 - the server is told, in the protocol's own words
+            await send({"type": "lifespan.startup.failed", "message": redact(str(error))})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.__aexit__(None, None, None)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _http(self, scope: Any, receive: Any, send: Any) -> None:
+        call = incoming(scope)
+        target = resolve(call.path, root_path=call.root_path, prefix=self._prefix)
+        visit = Visit(call, target, send, patience=self.settings.idle_timeout)
+        try:
+            await self._serve(visit, receive)
+        except ClientDisconnected:
+            logger.debug("%s: the client left", visit.id)
+        except CopilotASGIError as error:
+            await visit.fail(error)
+        except Exception as error:
+            if self._raise_exceptions:
+                raise
+            # Not logger.exception: what a traceback quotes is redacted first.
+            logger.error("%s: unexpected error\n%s", visit.id, redact("".join(format_exception(error))))  # noqa: TRY400
+            await visit.fail(CopilotASGIError(f"An unexpected error happened. The log has it under {visit.id}."))
+
+    async def _serve(self, visit: Visit, receive: Any) -> None:
+        call, target = visit.call, visit.target
+        check_framing(call.headers)
+        check_host(header(call.headers, b"host") or b"", self._allowed_hosts)
+        origin = check_origin(call.headers, scheme=call.scheme, allowed=self.settings.cors_origins)
+        visit.responder.extra += cors_headers(origin)
+        if target is None:
+            raise NotFound(f"There is no route {call.path!r}. GET models is a good start.")
+        methods = target.endpoint.methods
+        if call.method == "OPTIONS":
+            await visit.responder.respond(204, options_headers(methods, origin), b"")
+            return
+        if call.method not in methods:
+            raise MethodNotAllowed(f"Use {' or '.join(methods)} here, not {call.method[:20]}.", allow=methods)
+        await self._in_flight.run(partial(self._answer, visit, target, receive))
+
+    async def _answer(self, visit: Visit, target: Target, receive: Any) -> None:
+        if target.endpoint.dialect is None:
+            await self._answer_query(visit, target)
+            return
+        check_content(visit.call.headers, limit=self.settings.max_body)
+        body = await read_body(receive, limit=self.settings.max_body, timeout=self.settings.body_timeout)
+        visit.body_read = True
+        request = Request.decode(target.endpoint.dialect, visit.call.headers, body)
+        exchange = Exchange(id=visit.id, received_at=time.monotonic(), client=visit.call.client, request=request)
+
+        async def work() -> None:
+            await self._handle(exchange, visit.responder.send)
+            await visit.responder.finish()
+
+        await run_until_gone(receive, work)
+
+    async def _answer_query(self, visit: Visit, target: Target) -> None:
+        call, name = visit.call, target.endpoint.name
+        caller = None
+        if name not in self._queries.open_to_all:
+            caller = await self._authenticate(call.client, call.headers)
+        query = Query(
+            name=name,
+            argument=target.argument,
+            parameters=call.query,
+            caller=caller,
+            anthropic=visit.dialect is Dialect.MESSAGES,
+        )
+        answer = await self._queries.answer(query)
+        await visit.responder.respond(answer.status, ((b"content-type", b"application/json"),), answer.body)
+
+
+def _loaded_settings() -> Settings:
+    from copilot_asgi.config_sources import load
+
+    return load().settings
+
+
+def _default_authenticator(settings: Settings) -> Authenticator:
+    if settings.api_keys:
+        return ApiKeys(settings.api_keys)
+    if settings.allowed_hosts:
+        raise ConfigError(
+            "allowed_hosts: callers from beyond this machine need a key. Set api_keys (COPILOT_ASGI_API_KEYS) as well."
+        )
+    return LoopbackOnly()

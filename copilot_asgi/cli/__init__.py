@@ -1,0 +1,1 @@
+"""The command line: signing in, looking around, serving. Nothing else in the project imports it."""

@@ -1,0 +1,189 @@
+"""Frozen settings: every value that can be chosen, its default, and what makes a value wrong.
+
+The fields of ``Settings`` are the one list of settings; ``load``, ``config show`` and the README's table follow it.
+"""
+
+import ipaddress
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from msgspec import Meta, Struct
+
+from copilot_asgi.errors import ConfigError
+from copilot_asgi.secret import Secret
+
+__all__ = ["AccountType", "IdentityKind", "LogFormat", "LogLevel", "Settings", "TokenMode", "is_loopback"]
+
+
+class TokenMode(Enum):
+    """How the GitHub token becomes the credential of a model call."""
+
+    EXCHANGE = "exchange"
+    DIRECT = "direct"
+
+
+class AccountType(Enum):
+    """The Copilot plan's API host, used when GitHub names none."""
+
+    INDIVIDUAL = "individual"
+    BUSINESS = "business"
+    ENTERPRISE = "enterprise"
+
+
+class IdentityKind(Enum):
+    """What we say we are upstream."""
+
+    EDITOR = "editor"
+    OWN_APP = "own_app"
+
+
+class LogFormat(Enum):
+    """How the command line's server writes log lines."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(Enum):
+    """The least important log line that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything that can be set. Times are in seconds, sizes in bytes.
+
+    Raises ``ConfigError`` when a value cannot be right, naming the key and the fix.
+    """
+
+    host: Annotated[str, Meta(description="Address that `serve` listens on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(description="Port that `serve` listens on.")] = 4141
+    api_keys: Annotated[
+        tuple[Secret, ...], Meta(description="Keys callers present. Without any, only loopback callers are served.")
+    ] = ()
+    allowed_hosts: Annotated[
+        tuple[str, ...], Meta(description="Host names callers use, beside the loopback names. Needs `api_keys`.")
+    ] = ()
+    cors_origins: Annotated[
+        tuple[str, ...], Meta(description="Web origins whose pages may call. Exact, never `*`.")
+    ] = ()
+    identity: Annotated[IdentityKind, Meta(description="`editor`, or `own_app` with `client_id` and `user_agent`.")] = (
+        IdentityKind.EDITOR
+    )
+    client_id: Annotated[str | None, Meta(description="OAuth client id of your own GitHub app (`own_app`).")] = None
+    user_agent: Annotated[str | None, Meta(description="User agent of your own app (`own_app`).")] = None
+    integration_id: Annotated[
+        str | None, Meta(description="`Copilot-Integration-Id` of your own app, if GitHub gave you one.")
+    ] = None
+    token_mode: Annotated[
+        TokenMode, Meta(description="`exchange` the GitHub token for a Copilot token, or use it `direct`.")
+    ] = TokenMode.EXCHANGE
+    github_token: Annotated[Secret | None, Meta(description="A GitHub token to use instead of the stored login.")] = (
+        None
+    )
+    account_type: Annotated[
+        AccountType, Meta(description="`individual`, `business` or `enterprise`: the API host when GitHub names none.")
+    ] = AccountType.INDIVIDUAL
+    enterprise_domain: Annotated[str | None, Meta(description="GitHub Enterprise tenant, such as `octo.ghe.com`.")] = (
+        None
+    )
+    github_url: Annotated[str, Meta(description="Where people sign in.")] = "https://github.com"
+    github_api_url: Annotated[str, Meta(description="GitHub's REST API.")] = "https://api.github.com"
+    copilot_url: Annotated[
+        str | None, Meta(description="Copilot's API, overriding what GitHub names. Plain http for loopback only.")
+    ] = None
+    data_dir: Annotated[
+        Path | None, Meta(description="Where the login is kept; by default the user's data directory.")
+    ] = None
+    max_body: Annotated[int, Meta(description="Largest request body, in bytes.")] = 32 * 1024 * 1024
+    max_streams: Annotated[int, Meta(description="Model calls that may be under way at once.")] = 64
+    connect_timeout: Annotated[float, Meta(description="To open a connection upstream.")] = 10.0
+    head_timeout: Annotated[float, Meta(description="From the request being sent to the head of its response.")] = 300.0
+    idle_timeout: Annotated[float, Meta(description="Between two pieces of a response.")] = 300.0
+    body_timeout: Annotated[float, Meta(description="For the client's request body to arrive.")] = 30.0
+    auth_timeout: Annotated[float, Meta(description="For each login, token and catalog call.")] = 30.0
+    queue_timeout: Annotated[float, Meta(description="To wait for a place while `max_streams` are under way.")] = 30.0
+    drain_timeout: Annotated[float, Meta(description="That streams get to finish when `serve` is stopped.")] = 10.0
+    log_level: Annotated[
+        LogLevel, Meta(description="Least important log line of `serve`: `debug`, `info`, `warning`, `error`.")
+    ] = LogLevel.INFO
+    log_format: Annotated[LogFormat, Meta(description="Log lines of `serve`: `text` or `json`.")] = LogFormat.TEXT
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+        _check_urls(self)
+        _check_identity(self)
+        _check_names(self)
+
+    @property
+    def public(self) -> bool:
+        """Whether callers beyond this machine are expected."""
+        return not is_loopback(self.host) or bool(self.allowed_hosts)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` (a name or an address, without port) means this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_numbers(settings: Settings) -> None:
+    if not 0 <= settings.port <= 65535:
+        raise ConfigError(f"port: {settings.port} is not a port. Choose 1 to 65535, or 0 for any free one.")
+    for name in settings.__struct_fields__:
+        value = getattr(settings, name)
+        if name.endswith("_timeout") and not 0 < value < 86_400:
+            raise ConfigError(f"{name}: {value} is out of range. Choose more than 0 and less than 86400 seconds.")
+        if name in {"max_body", "max_streams"} and value < 1:
+            raise ConfigError(f"{name}: {value} is too small. Choose 1 or more.")
+
+
+def _check_urls(settings: Settings) -> None:
+    for name in ("github_url", "github_api_url", "copilot_url"):
+        url = getattr(settings, name)
+        if url is not None and not _is_safe_url(url):
+            raise ConfigError(
+                f"{name}: use an https URL without user, query or fragment (plain http is for loopback addresses only)."
+            )
+
+
+def _is_safe_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or parts.username is not None or parts.query or parts.fragment or not url.isprintable():
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+
+
+def _check_identity(settings: Settings) -> None:
+    for name in ("client_id", "user_agent", "integration_id"):
+        value = getattr(settings, name)
+        if value is not None and (not value or not value.isascii() or not value.isprintable()):
+            raise ConfigError(f"{name}: use printable ASCII text.")
+    if settings.identity is IdentityKind.OWN_APP and not (settings.client_id and settings.user_agent):
+        raise ConfigError("identity: own_app needs client_id and user_agent as well.")
+
+
+def _check_names(settings: Settings) -> None:
+    for origin in settings.cors_origins:
+        parts = urlsplit(origin)
+        if parts.scheme not in {"http", "https"} or origin != f"{parts.scheme}://{parts.netloc}":
+            raise ConfigError("cors_origins: list exact origins such as https://app.example, without path and never *.")
+    for host in settings.allowed_hosts:
+        if not host or set(host) & set("*/@ ,") or not host.isascii() or not host.isprintable():
+            raise ConfigError("allowed_hosts: list plain host names such as ai.example or ai.example:8443.")
+    domain = settings.enterprise_domain
+    if domain is not None and (domain != urlsplit(f"//{domain}").hostname or "." not in domain):
+        raise ConfigError("enterprise_domain: give the bare host name of the tenant, such as octo.ghe.com.")

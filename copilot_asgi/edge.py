@@ -1,0 +1,184 @@
+"""The mechanics of ASGI: a scope read into plain values, a body read, a leaving client noticed, parts sent as messages.
+
+What servers and hosts were measured to do decides the rules here: no server cancels the task when the client leaves and
+``send`` never fails, only ``receive`` tells; some hosts eat the body before us, some answer ``receive`` with junk for
+ever; an unfinished response hangs the client of some servers.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import msgspec
+
+from copilot_asgi.errors import BodyTimeout, BodyTooLarge
+from copilot_asgi.exchange import Head, Headers, Part
+
+__all__ = ["ClientDisconnected", "Incoming", "Responder", "incoming", "read_body", "run_until_gone"]
+
+# Meant for one hop only (RFC 9110, 7.6.1), or added by the server itself.
+_DROPPED = frozenset({
+    b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
+    b"trailer", b"transfer-encoding", b"upgrade", b"date", b"server",
+})  # fmt: skip
+
+# Caches must leave a stream alone, compressing middleware and proxies must not hold it back.
+_STREAM_HEADERS: Headers = ((b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no"))
+
+
+class ClientDisconnected(Exception):
+    """The client left, or stopped taking what it is sent."""
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """What a scope says, as plain values; header names are lower case."""
+
+    method: str
+    scheme: str
+    path: str
+    root_path: str
+    query: str
+    headers: Headers
+    client: str | None
+    http1: bool
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body follows the head (RFC 9112, 6.3)."""
+        names = {name for name, value in self.headers if value != b"0"}
+        return b"content-length" in names or b"transfer-encoding" in names
+
+
+def incoming(scope: Any) -> Incoming:
+    """Read a scope; it is never written to."""
+    query = scope.get("query_string", b"")
+    client = scope.get("client")
+    return Incoming(
+        method=scope["method"].upper(),
+        scheme=scope.get("scheme", "http"),
+        path=scope["path"],
+        root_path=scope.get("root_path", ""),
+        query=query if isinstance(query, str) else query.decode("latin-1"),
+        headers=tuple((bytes(name).lower(), bytes(value)) for name, value in scope["headers"]),
+        client=client[0] if client else None,
+        http1=scope.get("http_version", "1.1").startswith("1"),
+    )
+
+
+async def read_body(receive: Any, *, limit: int, timeout: float) -> bytes:
+    """The whole request body.
+
+    Raises ``BodyTooLarge`` over ``limit`` bytes, ``BodyTimeout`` after ``timeout`` seconds, ``ClientDisconnected``.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    with anyio.move_on_after(timeout):
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnected
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size > limit:
+                raise BodyTooLarge(f"The request body is over {limit} bytes. Raise max_body, or send less.")
+            pieces.append(piece)
+            if not message.get("more_body", False):
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    raise BodyTimeout(
+        f"The request body did not arrive within {timeout:g} seconds. "
+        "If the client did send it, a middleware of the host read it before us."
+    )
+
+
+async def run_until_gone(receive: Any, work: Callable[[], Awaitable[None]]) -> bool:
+    """Run ``work`` until it returns, or until the client leaves: then it is cancelled where it waits.
+
+    Returns whether the client left. An ``Exception`` of ``work`` is raised as it is, never in a group.
+    """
+    gone = False
+    error: Exception | None = None
+    async with anyio.create_task_group() as group:
+
+        async def watch() -> None:
+            nonlocal gone
+            await _disconnected(receive)
+            gone = True
+            group.cancel_scope.cancel()
+
+        group.start_soon(watch)
+        try:
+            await work()
+        except Exception as caught:  # noqa: BLE001 - carried past the group, which would wrap it
+            error = caught
+        finally:
+            group.cancel_scope.cancel()
+    if error is not None:
+        raise error
+    return gone
+
+
+async def _disconnected(receive: Any) -> None:
+    """Return when the client has left; a host whose ``receive`` returns junk for ever is given up on."""
+    for stray in range(8):
+        try:
+            message = await receive()
+        except Exception:  # noqa: BLE001 - hosts differ in what they raise; all of it means that nobody listens
+            return
+        if message["type"] == "http.disconnect":
+            return
+        await anyio.sleep(0.05 * (stray + 1))
+    await anyio.sleep_forever()
+
+
+class Responder:
+    """Sends parts as ASGI messages; ``started`` says that a head is out, ``streaming`` that it began an event stream.
+
+    ``extra`` headers are added to the head. A response to HEAD has no body. Sending raises ``ClientDisconnected`` when
+    the client has taken nothing for ``patience`` seconds.
+    """
+
+    def __init__(self, send: Any, *, extra: Headers, bodiless: bool, patience: float) -> None:
+        self._send = send
+        self._bodiless = bodiless
+        self._patience = patience
+        self._finished = False
+        self.extra = extra
+        self.started = False
+        self.streaming = False
+
+    async def send(self, part: Part) -> None:
+        """Send one part; awaiting it is the back-pressure."""
+        if isinstance(part, Head):
+            await self._start(part)
+        elif part and not self._bodiless:
+            await self._message({"type": "http.response.body", "body": part, "more_body": True})
+
+    async def finish(self) -> None:
+        """End the response; harmless when it has ended."""
+        if not self._finished:
+            self._finished = True
+            await self._message({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a whole response."""
+        await self.send(Head(status, (*headers, (b"content-length", str(len(body)).encode()))))
+        await self.send(body)
+        await self.finish()
+
+    async def _start(self, head: Head) -> None:
+        self.started = True
+        headers = [pair for pair in head.headers if pair[0] not in _DROPPED]
+        self.streaming = any(name == b"content-type" and b"event-stream" in value for name, value in headers)
+        if self.streaming:
+            headers += _STREAM_HEADERS
+        message = {"type": "http.response.start", "status": head.status, "headers": [*headers, *self.extra]}
+        await self._message(message)
+
+    async def _message(self, message: dict[str, object]) -> None:
+        with anyio.move_on_after(self._patience) as scope:
+            try:
+                await self._send(message)
+            except OSError:  # what a server raises whose client is gone (ASGI specification 2.4)
+                raise ClientDisconnected from None
+        if scope.cancelled_caught:
+            raise ClientDisconnected

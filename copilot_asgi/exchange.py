@@ -1,0 +1,162 @@
+"""The contract between stages: one client request and its response, typed, with ASGI's call shape.
+
+1. ``call_next`` returns when the response is complete; a permit, a lease or a timer is a block around it.
+2. A response flows through ``send``: a ``Head`` once, then pieces of body. To change it, hand ``call_next`` a wrapped
+   ``send``; to refuse, raise; to answer, call ``send`` and do not call ``call_next``. Awaiting ``send`` is the
+   back-pressure.
+3. ``Request`` is frozen, ``Exchange`` is a record with one writer a field.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from copilot_asgi.errors import BadRequest
+from copilot_asgi.wire.dialect import Dialect
+
+if TYPE_CHECKING:
+    from copilot_asgi.credentials.accounts import Account
+    from copilot_asgi.credentials.credential import Credential
+    from copilot_asgi.routing import Route
+
+__all__ = ["Caller", "Exchange", "Handler", "Head", "Headers", "Part", "Request", "Send", "Stage", "header"]
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Status and headers of a response; header names are lower case."""
+
+    status: int
+    headers: Headers = ()
+
+
+Part = Head | bytes
+Send = Callable[[Part], Awaitable[None]]
+
+_fields_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_string_decoder = msgspec.json.Decoder(str)
+_flag_decoder = msgspec.json.Decoder(bool | None)
+
+
+def header(headers: Headers, name: bytes) -> bytes | None:
+    """The value of the first header called ``name`` (lower case), or ``None``."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What the client asked for: the body as received and its top level, whose values stay undecoded slices of it."""
+
+    dialect: Dialect
+    headers: Headers
+    body: bytes
+    fields: dict[str, msgspec.Raw]
+    model: str
+    stream: bool
+
+    @classmethod
+    def decode(cls, dialect: Dialect, headers: Headers, body: bytes) -> "Request":
+        """Decode the top level of ``body`` only.
+
+        Raises ``BadRequest`` when it is not a JSON object, is nested too deeply, or has no usable ``model``/``stream``.
+        """
+        try:
+            fields = _fields_decoder.decode(body)
+        except RecursionError:
+            raise BadRequest("The request body is nested too deeply.") from None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise BadRequest(
+                "The request body is not a JSON object. Send one with content-type application/json."
+            ) from None
+        return cls(
+            dialect=dialect, headers=headers, body=body, fields=fields, model=_model(fields), stream=_stream(fields)
+        )
+
+    def replace(self, changes: Mapping[str, bytes | None]) -> "Request":
+        """A copy with some top-level values replaced by the given JSON texts, or left out where the text is ``None``.
+
+        The untouched values are copied as bytes, never decoded.
+        """
+        fields = dict(self.fields)
+        for name, value in changes.items():
+            if value is None:
+                fields.pop(name, None)
+            else:
+                fields[name] = msgspec.Raw(value)
+        return msgspec.structs.replace(
+            self,
+            fields=fields,
+            body=msgspec.json.encode(fields),
+            model=_model(fields),
+            stream=_stream(fields),
+        )
+
+
+def _model(fields: dict[str, msgspec.Raw]) -> str:
+    raw = fields.get("model")
+    if raw is None:
+        raise BadRequest(
+            "The field 'model' is missing. GET models lists the names.", code="missing_field", param="model"
+        )
+    try:
+        model = _string_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise BadRequest("The field 'model' must be a string.", code="invalid_type", param="model") from None
+    if not model or len(model) > 256 or not model.isprintable():
+        raise BadRequest("The field 'model' must be a short printable name.", code="invalid_value", param="model")
+    return model
+
+
+def _stream(fields: dict[str, msgspec.Raw]) -> bool:
+    raw = fields.get("stream")
+    if raw is None:
+        return False
+    try:
+        return bool(_flag_decoder.decode(raw))
+    except msgspec.DecodeError:
+        raise BadRequest("The field 'stream' must be true or false.", code="invalid_type", param="stream") from None
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who is calling us, as the *identify* stage found out. ``name`` is safe to log."""
+
+    name: str
+
+
+class Exchange:
+    """One client request and its response. Each field has one writer (in brackets).
+
+    ``id``, ``received_at`` (seconds, monotonic), ``client`` (its address), ``dialect`` (edge); ``request`` (edge, then
+    mending and translation); ``caller`` (identify); ``route`` (route); ``account``, ``credential`` (lease).
+    """
+
+    __slots__ = ("account", "caller", "client", "credential", "dialect", "id", "received_at", "request", "route")
+
+    def __init__(self, *, id: str, received_at: float, client: str | None, request: Request) -> None:
+        self.id = id
+        self.received_at = received_at
+        self.client = client
+        self.request = request
+        self.dialect = request.dialect
+        self.caller: Caller | None = None
+        self.route: Route | None = None
+        self.account: Account | None = None
+        self.credential: Credential | None = None
+
+
+class Handler(Protocol):
+    """What a stage calls next."""
+
+    async def __call__(self, exchange: Exchange, send: Send) -> None:
+        """Answer the exchange through ``send``; return when the response is complete."""
+
+
+class Stage(Protocol):
+    """One step of the pipeline."""
+
+    async def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
+        """Do this step's work around ``call_next``, or refuse by raising, or answer through ``send``."""

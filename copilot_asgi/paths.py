@@ -1,0 +1,82 @@
+"""Which of our routes a request means, however the host changed its path.
+
+Hosts differ: some leave the mount prefix in ``path`` and name it in ``root_path``, some strip it, one appends a slash,
+one gives a ``root_path`` that is no prefix of ``path``. So candidates are built and the first known one is taken.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from copilot_asgi.wire.dialect import Dialect
+
+__all__ = ["ENDPOINTS", "Endpoint", "Target", "resolve"]
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """A route of ours: its name, the methods it takes, and the dialect of a model call."""
+
+    name: str
+    methods: tuple[str, ...]
+    dialect: Dialect | None = None
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The route a request means; ``argument`` is what follows a route that ends in a name, such as a model id."""
+
+    endpoint: Endpoint
+    argument: str = ""
+
+
+_GET = ("GET", "HEAD")
+_POST = ("POST",)
+
+ENDPOINTS: dict[str, Endpoint] = {
+    "/": Endpoint("index", _GET),
+    "/healthz": Endpoint("healthz", _GET),
+    "/readyz": Endpoint("readyz", _GET),
+    "/usage": Endpoint("usage", _GET),
+    "/models": Endpoint("models", _GET),
+    "/chat/completions": Endpoint("chat", _POST, Dialect.CHAT),
+    "/responses": Endpoint("responses", _POST, Dialect.RESPONSES),
+    "/messages": Endpoint("messages", _POST, Dialect.MESSAGES),
+    "/embeddings": Endpoint("embeddings", _POST, Dialect.EMBEDDINGS),
+}
+MODEL = Endpoint("model", _GET)
+
+
+def resolve(path: str, *, root_path: str = "", prefix: str | None = None) -> Target | None:
+    """The route that ``path`` means, or ``None``. ``prefix`` is where the user says the app is mounted."""
+    for candidate in _candidates(path, root_path, prefix):
+        target = _lookup(_normal(candidate))
+        if target is not None:
+            return target
+    return None
+
+
+def _candidates(path: str, root_path: str, prefix: str | None) -> Iterator[str]:
+    mounts = [] if prefix is None else [prefix]
+    segments = root_path.split("/")[1:]
+    mounts += ["/" + "/".join(segments[index:]) for index in range(len(segments))]
+    for mount in (each.rstrip("/") for each in mounts):
+        if mount and (path == mount or path.startswith(mount + "/")):
+            yield path[len(mount) :]
+    yield path
+
+
+def _normal(path: str) -> str:
+    while "//" in path:
+        path = path.replace("//", "/")
+    return "/" + path.strip("/")
+
+
+def _lookup(path: str) -> Target | None:
+    if path == "/v1":
+        return Target(ENDPOINTS["/"])
+    path = path.removeprefix("/v1") if path.startswith("/v1/") else path
+    endpoint = ENDPOINTS.get(path)
+    if endpoint is not None:
+        return Target(endpoint)
+    if path.startswith("/models/"):
+        return Target(MODEL, path.removeprefix("/models/"))
+    return None

@@ -1,0 +1,110 @@
+"""What can be asked about the service itself: models, usage, whether it is alive and able to serve.
+
+Rule: no answer holds a token, and what GitHub says about the account is passed on field by field from a list.
+"""
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qs
+
+import msgspec
+
+from copilot_asgi import __version__
+from copilot_asgi.credentials.github_user import fetch_user
+from copilot_asgi.errors import BadRequest, CopilotASGIError, UnknownModel
+from copilot_asgi.exchange import Caller
+from copilot_asgi.routing import Catalog
+from copilot_asgi.upstream.client import Upstream
+from copilot_asgi.wire import models as wire_models
+
+__all__ = ["Answer", "Queries", "Query"]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A whole JSON answer."""
+
+    status: int
+    body: bytes
+
+
+class Query(msgspec.Struct, frozen=True):
+    """A question: which one, about what, asked by whom. ``anthropic`` chooses the shape of model lists."""
+
+    name: str
+    argument: str
+    parameters: str
+    caller: Caller | None
+    anthropic: bool
+
+
+class Queries:
+    """Answers questions by name."""
+
+    # These are asked by probes and by people looking at the address: no caller is needed, nothing personal is told.
+    open_to_all = frozenset({"index", "healthz", "readyz"})
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._answers: dict[str, Callable[[Query], Awaitable[Answer]]] = {
+            "index": self._index,
+            "healthz": self._healthz,
+            "readyz": self._readyz,
+            "models": self._models,
+            "model": self._model,
+            "usage": self._usage,
+        }
+
+    async def answer(self, query: Query) -> Answer:
+        """The answer. Raises ``Refused``, ``CredentialError`` or ``UpstreamError``."""
+        return await self._answers[query.name](query)
+
+    async def _index(self, query: Query) -> Answer:  # noqa: ARG002 - one shape for all
+        return _json({"name": "copilot_asgi", "version": __version__})
+
+    async def _healthz(self, query: Query) -> Answer:  # noqa: ARG002 - one shape for all
+        return _json({"status": "alive"})
+
+    async def _readyz(self, query: Query) -> Answer:
+        try:
+            opened = await self._upstream.opened()
+            account = await self._upstream.resolve_account(query.caller)
+            await opened.credentials.credential(account)
+        except CopilotASGIError as error:
+            return _json({"status": "not ready", "missing": error.code, "message": error.message}, status=503)
+        return _json({"status": "ready"})
+
+    async def _models(self, query: Query) -> Answer:
+        catalog = await self._catalog(query)
+        models = tuple(catalog.models.values())
+        if not query.anthropic:
+            return Answer(200, wire_models.openai_list(models))
+        parameters = parse_qs(query.parameters)
+        page = {name: parameters[name][-1] for name in ("after_id", "before_id") if name in parameters}
+        return Answer(200, wire_models.anthropic_list(models, limit=_limit(parameters), **page))
+
+    async def _model(self, query: Query) -> Answer:
+        model = (await self._catalog(query)).models.get(query.argument)
+        if model is None:
+            raise UnknownModel("Your Copilot account has no such model. GET models lists all of them.")
+        return Answer(200, (wire_models.anthropic_model if query.anthropic else wire_models.openai_model)(model))
+
+    async def _usage(self, query: Query) -> Answer:
+        upstream = self._upstream
+        opened = await upstream.opened()
+        account = await upstream.resolve_account(query.caller)
+        user = await fetch_user(opened.http.fetch, account.github_token, upstream.hosts, upstream.identity)
+        return _json(user)
+
+    async def _catalog(self, query: Query) -> Catalog:
+        opened = await self._upstream.opened()
+        return await opened.catalogs.get(await self._upstream.resolve_account(query.caller))
+
+
+def _json(value: object, *, status: int = 200) -> Answer:
+    return Answer(status, msgspec.json.encode(value))
+
+
+def _limit(parameters: dict[str, list[str]]) -> int:
+    text = parameters.get("limit", ["20"])[-1]
+    if not text.isdecimal() or not 1 <= int(text) <= 1000:
+        raise BadRequest("limit: choose a number from 1 to 1000.", param="limit")
+    return int(text)

@@ -1,0 +1,24 @@
+"""The pipeline's stages in order, outermost first, each with the reason why it sits there."""
+
+from collections.abc import Sequence
+
+from copilot_asgi.exchange import Stage
+from copilot_asgi.stages.identify import Authenticator, Identify
+from copilot_asgi.stages.lease import Lease
+from copilot_asgi.stages.mending import Mending
+from copilot_asgi.stages.retry import Retry, retry_once
+from copilot_asgi.stages.route import ChooseRoute
+from copilot_asgi.upstream.client import Upstream
+
+__all__ = ["default"]
+
+
+def default(upstream: Upstream, authenticate: Authenticator) -> Sequence[Stage]:
+    """The stages that serve a request when nobody says otherwise."""
+    return (
+        Identify(authenticate),  # first: nothing is done for strangers
+        ChooseRoute(upstream),  # before any token is taken: an unknown model costs nothing
+        Mending(),  # once for an exchange, around retry: a request must not be prepared twice
+        Retry(retry_once),  # around the lease: another try takes a fresh token
+        Lease(upstream),  # innermost: one lease is one attempt
+    )

@@ -1,0 +1,54 @@
+"""Ask upstream and pass its answer on, piece by piece as it comes. The innermost handler of the pipeline."""
+
+from copilot_asgi.errors import MalformedResponse, UpstreamStatus, UpstreamUnauthorized
+from copilot_asgi.exchange import Exchange, Head, Headers, Send
+from copilot_asgi.upstream.client import Upstream
+from copilot_asgi.upstream.headers import request_headers
+from copilot_asgi.wire.error_body import is_auth_failure
+
+__all__ = ["Forward"]
+
+ERROR_LIMIT = 64 * 1024
+
+# What a client may see of upstream's headers; everything else stays here.
+_PASSED_ON = frozenset({b"content-type", b"retry-after", b"x-github-request-id", b"x-should-retry"})
+_PASSED_ON_PREFIXES = (b"x-ratelimit-", b"x-quota-snapshot-", b"anthropic-ratelimit-")
+
+
+class Forward:
+    """The streaming forwarder: the pieces of body that go on are the bytes objects that came."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+
+    async def __call__(self, exchange: Exchange, send: Send) -> None:
+        """Raises ``UpstreamError``; when cancelled the connection upstream is closed at once."""
+        route, credential = exchange.route, exchange.credential
+        assert route is not None
+        assert credential is not None
+        opened = await self._upstream.opened()
+        call = opened.http.stream(
+            "POST",
+            credential.api_url + route.path,
+            headers=request_headers(exchange, route, credential, self._upstream.identity),
+            content=exchange.request.body,
+        )
+        async with call as response:
+            if response.status != 200:
+                raise _failure(response.status, response.headers, await response.read(ERROR_LIMIT))
+            await send(Head(200, passed_on(response.headers)))
+            while piece := await response.receive():
+                await send(piece)
+
+
+def passed_on(headers: Headers) -> Headers:
+    """Those of upstream's headers that a client may see."""
+    return tuple(pair for pair in headers if pair[0] in _PASSED_ON or pair[0].startswith(_PASSED_ON_PREFIXES))
+
+
+def _failure(status: int, headers: Headers, body: bytes) -> Exception:
+    if status < 400:
+        return MalformedResponse(f"GitHub Copilot answered with the unexpected status {status}.")
+    if is_auth_failure(status, body):
+        return UpstreamUnauthorized(status, headers, body)
+    return UpstreamStatus(status, headers, body)

@@ -1,0 +1,22 @@
+"""Choose the upstream model and dialect from the account's catalog."""
+
+from copilot_asgi.exchange import Exchange, Handler, Send
+from copilot_asgi.routing import choose_route
+from copilot_asgi.upstream.client import Upstream
+
+__all__ = ["ChooseRoute"]
+
+
+class ChooseRoute:
+    """Set ``exchange.route``, or refuse a model that the account does not have."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+
+    async def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
+        """Raises ``UnknownModel`` or ``BadRequest``, and what fetching the catalog raises."""
+        opened = await self._upstream.opened()
+        account = await self._upstream.resolve_account(exchange.caller)
+        catalog = await opened.catalogs.get(account)
+        exchange.route = choose_route(exchange.request.model, exchange.dialect, catalog)
+        await call_next(exchange, send)

@@ -1,0 +1,1 @@
+"""GitHub Copilot as the rest of the project sees it."""

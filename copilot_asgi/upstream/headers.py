@@ -1,0 +1,70 @@
+"""The headers of a model call, built from nothing: what the client sent is never copied, except one filtered list."""
+
+from copilot_asgi.credentials.credential import Credential
+from copilot_asgi.credentials.identity import Identity
+from copilot_asgi.exchange import Exchange, Headers, header
+from copilot_asgi.routing import Route
+from copilot_asgi.wire.dialect import Dialect
+from copilot_asgi.wire.models import Model
+from copilot_asgi.wire.turn import has_image, last_turn_is_user
+
+__all__ = ["request_headers"]
+
+_JSON = (b"content-type", b"application/json")
+_ACCEPT = {True: (b"accept", b"text/event-stream"), False: (b"accept", b"application/json")}
+_INITIATOR = {True: (b"x-initiator", b"user"), False: (b"x-initiator", b"agent")}
+_INTENT = (b"openai-intent", b"conversation-panel")
+_VISION = (b"copilot-vision-request", b"true")
+_ANTHROPIC_VERSION = (b"anthropic-version", b"2023-06-01")
+
+# What a catalog entry must not ask for: the message's framing, and what is ours to say.
+_OURS = frozenset({
+    "authorization", "proxy-authorization", "cookie", "host", "connection", "content-length", "transfer-encoding",
+    "content-encoding", "content-type", "accept", "accept-encoding", "expect", "te", "trailer", "upgrade",
+    "x-initiator", "x-request-id",
+})  # fmt: skip
+
+# The beta flags that Copilot takes; any other is answered with 400.
+_BETAS = frozenset({
+    b"interleaved-thinking-2025-05-14", b"context-management-2025-06-27", b"advanced-tool-use-2025-11-20",
+})  # fmt: skip
+
+
+def request_headers(exchange: Exchange, route: Route, credential: Credential, identity: Identity) -> Headers:
+    """Identity, token, and what this request needs: who started the turn, whether it holds an image.
+
+    Raises ``BadRequest`` when the turns cannot be read.
+    """
+    request = exchange.request
+    headers = [
+        *identity.model_headers,
+        (b"authorization", credential.authorization),
+        _JSON,
+        _INTENT,
+        _ACCEPT[request.stream],
+        (b"x-request-id", exchange.id.encode()),
+        *_model_headers(route.model),
+    ]
+    if route.dialect is not Dialect.EMBEDDINGS:
+        headers.append(_INITIATOR[last_turn_is_user(route.dialect, request.fields)])
+        if has_image(route.dialect, request.fields):
+            headers.append(_VISION)
+    if route.dialect is Dialect.MESSAGES:
+        headers += [_ANTHROPIC_VERSION, *_betas(request.headers)]
+    return tuple(headers)
+
+
+def _model_headers(model: Model) -> Headers:
+    """What the catalog says to send with calls to a model; it may add, never replace, and only plain text."""
+    asked = (model.request_headers or {}).items()
+    return tuple(
+        (name.lower().encode(), value.encode())
+        for name, value in asked
+        if name.lower() not in _OURS and (name + value).isascii() and value.isprintable()
+    )
+
+
+def _betas(headers: Headers) -> Headers:
+    asked = (header(headers, b"anthropic-beta") or b"").replace(b" ", b"").split(b",")
+    taken = [flag for flag in asked if flag in _BETAS]
+    return ((b"anthropic-beta", b",".join(taken)),) if taken else ()

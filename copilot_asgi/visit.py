@@ -1,0 +1,65 @@
+"""One HTTP scope on its way through the edge: what came in, where it goes, and how far its response is."""
+
+import logging
+import time
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+from copilot_asgi.edge import ClientDisconnected, Incoming, Responder
+from copilot_asgi.errors import CopilotASGIError
+from copilot_asgi.exchange import Headers, header
+from copilot_asgi.paths import Target
+from copilot_asgi.secret import redact
+from copilot_asgi.wire.dialect import Dialect, error_event, render_error
+
+__all__ = ["Visit"]
+
+logger = logging.getLogger(__name__)
+
+
+class Visit:
+    """One request's way in and out. ``target`` is ``None`` for a path that no route has."""
+
+    def __init__(self, call: Incoming, target: Target | None, send: Any, *, patience: float) -> None:
+        self.id = str(uuid4())
+        self.call = call
+        self.target = target
+        self.dialect = _dialect(call, target)
+        self.body_read = False
+        self.responder = Responder(
+            send, extra=_id_headers(self.dialect, self.id), bodiless=call.method == "HEAD", patience=patience
+        )
+
+    async def fail(self, error: CopilotASGIError) -> None:
+        """Answer with an error, or end a stream with an error event; never as if it had gone well."""
+        logger.info("%s: %s: %s", self.id, type(error).__name__, redact(error.message))
+        with suppress(ClientDisconnected):
+            await self._tell(error)
+
+    async def _tell(self, error: CopilotASGIError) -> None:
+        responder = self.responder
+        if responder.started:
+            if responder.streaming:
+                await responder.send(error_event(error, self.dialect, request_id=self.id))
+            await responder.finish()
+            return
+        if self.call.has_body and not self.body_read and self.call.http1:
+            # What is left of the body must not be read as the next request (RFC 9112, 9.6).
+            responder.extra += ((b"connection", b"close"),)
+        rendered = render_error(error, self.dialect, request_id=self.id, now=time.time())
+        await responder.respond(rendered.status, rendered.headers, rendered.body)
+
+
+def _dialect(call: Incoming, target: Target | None) -> Dialect:
+    """The dialect that errors and lists are written in: the route's own, or Anthropic's for its clients."""
+    if target is not None and target.endpoint.dialect is not None:
+        return target.endpoint.dialect
+    return Dialect.MESSAGES if header(call.headers, b"anthropic-version") is not None else Dialect.CHAT
+
+
+def _id_headers(dialect: Dialect, visit_id: str) -> Headers:
+    """The id under the names that each vendor's SDK reads."""
+    value = visit_id.encode()
+    ours: Headers = ((b"x-request-id", value),)
+    return (*ours, (b"request-id", value)) if dialect is Dialect.MESSAGES else ours

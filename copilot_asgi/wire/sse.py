@@ -1,0 +1,161 @@
+"""Event streams: raw blocks for those who pass bytes on, parsed events for those who read them.
+
+Rule: what comes out does not depend on how the bytes were cut on their way here, each byte is looked at a bounded
+number of times, and no event takes more than ``EVENT_LIMIT`` bytes of memory.
+
+Source: WHATWG HTML, "Parsing an event stream" and "Interpreting an event stream".
+"""
+
+import re
+
+import msgspec
+
+from copilot_asgi.errors import ResponseTooLarge
+
+__all__ = ["BOM", "EVENT_LIMIT", "EventParser", "EventSplitter", "ServerSentEvent", "encode", "parse_block"]
+
+EVENT_LIMIT = 1_048_576
+BOM = b"\xef\xbb\xbf"
+DEFAULT_EVENT = "message"
+
+# A line end and then an empty line. The empty line counts as ended at its CR already, for the LF of a CR LF may arrive
+# much later and the event must not wait for it; that LF then heads the next block, where it is one more empty line.
+_BLOCK_END = re.compile(rb"(?>\r\n|\n|\r)[\r\n]")
+_OVERLAP = 2  # bytes of a block's end that may have arrived before its last byte
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_RETRY_DIGITS = 15  # more than a million years; without a cap a hostile number costs quadratic time
+
+
+class EventSplitter:
+    """Cut a stream into raw blocks, each with its line ends and its closing empty line.
+
+    The blocks and ``rest`` joined are the input. A block of exactly ``limit`` bytes passes; one more raises
+    ``ResponseTooLarge``, as soon as that many bytes have arrived.
+    """
+
+    def __init__(self, *, limit: int = EVENT_LIMIT) -> None:
+        self._limit = limit
+        self._pending = bytearray()
+
+    @property
+    def rest(self) -> bytes:
+        """What has arrived of the next block."""
+        return bytes(self._pending)
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The blocks that ``chunk`` completes; a chunk that is one whole block comes back as the same object."""
+        blocks = self._blocks(chunk)
+        if len(self._pending) > self._limit or any(len(block) > self._limit for block in blocks):
+            raise ResponseTooLarge(f"GitHub Copilot sent one event of more than {self._limit} bytes.")
+        return blocks
+
+    def _blocks(self, chunk: bytes) -> list[bytes]:
+        if not self._pending:
+            return self._split(chunk)
+        held = len(self._pending)
+        self._pending += chunk
+        end = _BLOCK_END.search(self._pending, max(held - _OVERLAP, 0))
+        if end is None:
+            return []
+        first = bytes(self._pending[: end.end()])
+        self._pending.clear()
+        return [first, *self._split(chunk[end.end() - held :])]
+
+    def _split(self, chunk: bytes) -> list[bytes]:
+        if b"\r" in chunk:
+            return self._split_any(chunk)
+        if chunk.find(b"\n\n") == len(chunk) - 2 >= 0:
+            return [chunk]
+        *whole, rest = chunk.split(b"\n\n")
+        self._pending += rest
+        return [block + b"\n\n" for block in whole]
+
+    def _split_any(self, chunk: bytes) -> list[bytes]:
+        blocks, start = [], 0
+        for end in _BLOCK_END.finditer(chunk):
+            blocks.append(chunk[start : end.end()])
+            start = end.end()
+        self._pending += chunk[start:]
+        return blocks
+
+
+class ServerSentEvent(msgspec.Struct, frozen=True):
+    """One dispatched event; ``data`` is as received, its lines joined by LF."""
+
+    data: bytes
+    event: str = DEFAULT_EVENT
+    id: str = ""
+
+    @property
+    def text(self) -> str:
+        """``data`` as text; what is not UTF-8 becomes U+FFFD."""
+        return self.data.decode("utf-8", "replace")
+
+
+class EventParser:
+    """Read a stream as the standard says. ``retry`` is the last reconnection time given, in milliseconds.
+
+    Raises ``ResponseTooLarge`` like ``EventSplitter``. An event without its closing empty line is never dispatched.
+    """
+
+    def __init__(self, *, limit: int = EVENT_LIMIT) -> None:
+        self.retry: int | None = None
+        self._splitter = EventSplitter(limit=limit)
+        self._at_start = True
+        self._last_id = ""
+
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
+        """The events that ``chunk`` completes."""
+        events = (self._dispatch(block) for block in self._splitter.feed(chunk))
+        return [event for event in events if event is not None]
+
+    def _dispatch(self, block: bytes) -> ServerSentEvent | None:
+        if self._at_start:
+            block = block.removeprefix(BOM)
+            self._at_start = False
+        data: list[bytes] = []
+        event = b""
+        for name, value in _fields(block):
+            match name:
+                case b"data":
+                    data.append(value)
+                case b"event":
+                    event = value
+                case b"id" if b"\0" not in value:
+                    self._last_id = value.decode("utf-8", "replace")
+                case b"retry" if value.isdigit() and len(value) <= _RETRY_DIGITS:
+                    self.retry = int(value)
+        if not data:
+            return None
+        return ServerSentEvent(b"\n".join(data), event.decode("utf-8", "replace") or DEFAULT_EVENT, self._last_id)
+
+
+def parse_block(block: bytes) -> tuple[str, bytes]:
+    """The event name and the data of one block; the data is empty also when the block dispatches nothing."""
+    if block.startswith(b"data: ") and block.endswith(b"\n\n") and block.find(b"\n") == len(block) - 2:
+        data = block[6:-2]
+        if b"\r" not in data:
+            return DEFAULT_EVENT, data
+    lines: list[bytes] = []
+    event = b""
+    for name, value in _fields(block):
+        if name == b"data":
+            lines.append(value)
+        elif name == b"event":
+            event = value
+    return event.decode("utf-8", "replace") or DEFAULT_EVENT, b"\n".join(lines)
+
+
+def encode(data: bytes, *, event: str | None = None) -> bytes:
+    """One event on the wire. ``event`` must not hold line ends."""
+    head = b"" if event is None else b"event: " + event.encode() + b"\n"
+    return head + b"".join(b"data: " + line + b"\n" for line in _LINE_END.split(data)) + b"\n"
+
+
+def _fields(block: bytes) -> list[tuple[bytes, bytes]]:
+    """Name and value of each line; a comment has the empty name, which is no field's."""
+    fields = []
+    for line in _LINE_END.split(block):
+        name, _, value = line.partition(b":")
+        fields.append((name, value.removeprefix(b" ")))
+    return fields
