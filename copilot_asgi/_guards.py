@@ -6,7 +6,7 @@ are read defensively; where they are missing the connection is closed rather tha
 """
 
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Protocol, cast
 
@@ -70,15 +70,18 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
             with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
                 await self._discard(attempt.opened)
             raise
-        response.stream = _GuardedBody(response)
+        response.stream = _GuardedBody(response, self._discard)
         return response
 
-    async def _discard(self, opened: "list[_Stream]") -> None:
-        # The pool forgets a connection that is cancelled after connecting and before sending: it would stay for ever.
-        for connection in self._pool.connections:
-            if any(_network_stream(connection) is stream for stream in opened):
-                await connection.aclose()
-        for stream in reversed(opened):
+    async def _discard(self, streams: "list[_Stream]") -> None:
+        # httpcore loses a connection that is cancelled between connecting and sending, and one whose release asyncio
+        # cancels (which its shield does not stop): neither in use nor closed, they and their requests would stay.
+        lost = [connection for connection in self._pool.connections if _network_stream(connection) in streams]
+        requests = self._pool._requests  # noqa: SLF001 - no public way to give a request up
+        requests[:] = [request for request in requests if request.connection not in lost]
+        for connection in lost:
+            await connection.aclose()
+        for stream in reversed(streams):
             await stream.aclose()
 
 
@@ -98,12 +101,12 @@ class _Attempt:
 class _GuardedBody(httpx.AsyncByteStream):
     """The body of one response; closing it decides whether its connection may be used again."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx.Response, discard: "Callable[[list[_Stream]], Awaitable[None]]") -> None:
+        self._discard = discard
         self._stream = cast("httpx.AsyncByteStream", response.stream)
-        self._network = response.extensions["network_stream"]
+        self._network: _Stream = response.extensions["network_stream"]
         self._pieces: AsyncIterator[bytes] | None = None
         self._complete = False
-        self._closed = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -118,18 +121,19 @@ class _GuardedBody(httpx.AsyncByteStream):
             raise
 
     async def aclose(self) -> None:
-        """Close, or keep for the next request what is complete and clean. Idempotent."""
-        if self._closed:
-            return
-        self._closed = True
+        """Close, or keep for the next request what is complete and clean."""
         machine = _h11_machine(self._stream)
         if not self._complete or machine is None or machine.trailing_data[0] or _holds_bytes(self._network):
             await self._abandon(machine)
-        await self._stream.aclose()
+        try:
+            await self._stream.aclose()
+        except BaseException:
+            with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
+                await self._discard([self._network])
+            raise
 
     async def _abandon(self, machine: _Machine | None) -> None:
-        if isinstance(self._network, _Stream):
-            self._network.abandon()
+        self._network.abandon()
         if self._pieces is not None:
             # Generators that are left suspended are finalised by the garbage collector, at some time, with a warning.
             with suppress(httpx.TransportError):
@@ -157,16 +161,12 @@ class _Backend(httpcore.AsyncNetworkBackend):
         """One TCP connection, by the first address that answers (RFC 8305)."""
         return _Stream(await self._anyio.connect_tcp(host, port, timeout, local_address, socket_options))
 
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await anyio.sleep(seconds)
-
 
 class _Stream(httpcore.AsyncNetworkStream):
     """A connection that knows whether the request under way has been answered at all."""
 
     def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
-        self._inner = inner
+        self.inner = inner
         self._answered = False
         self._abandoned = False
 
@@ -179,7 +179,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         if self._abandoned:
             raise httpcore.ReadError("The response was given up.")
         try:
-            data = await self._inner.read(max_bytes, timeout)
+            data = await self.inner.read(max_bytes, timeout)
         except httpcore.ReadError as error:
             if self._answered:
                 raise
@@ -192,26 +192,26 @@ class _Stream(httpcore.AsyncNetworkStream):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send; what is read from now on answers this."""
         self._answered = False
-        await self._inner.write(buffer, timeout)
+        await self.inner.write(buffer, timeout)
 
     async def aclose(self) -> None:
         """Close the connection. Idempotent."""
-        await self._inner.aclose()
+        await self.inner.aclose()
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
         """The same connection under TLS; closed when the handshake fails or is cancelled."""
         try:
-            return _Stream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+            return _Stream(await self.inner.start_tls(ssl_context, server_hostname, timeout))
         except BaseException:
             with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
-                await self._inner.aclose()
+                await self.inner.aclose()
             raise
 
     def get_extra_info(self, info: str) -> object:
         """What httpcore wants to know about the socket."""
-        return self._inner.get_extra_info(info)
+        return self.inner.get_extra_info(info)
 
 
 def _network_stream(connection: object) -> object:
@@ -226,12 +226,10 @@ def _h11_machine(stream: object) -> _Machine | None:
     return cast("_Machine | None", stream)
 
 
-def _holds_bytes(network: httpcore.AsyncNetworkStream) -> bool:
-    # Bytes may wait in the socket, in asyncio's protocol (which reads more than was asked for), or, still encrypted, in
-    # front of TLS.
-    if network.get_extra_info("is_readable"):
-        return True
-    layer = getattr(getattr(network, "_inner", None), "_stream", None)
+def _holds_bytes(network: _Stream) -> bool:
+    # Bytes may wait in asyncio's protocol, which reads more than was asked for, or, still encrypted, in front of TLS.
+    # Those that are in the socket httpcore sees itself, before it uses the connection again.
+    layer = getattr(network.inner, "_stream", None)
     while layer is not None:
         if getattr(getattr(layer, "_read_bio", None), "pending", 0):
             return True

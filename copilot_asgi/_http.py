@@ -156,12 +156,9 @@ class _Content(httpx.AsyncByteStream):
         return _Pieces([self._content] if self._content else [])
 
 
-class _Pieces:
+class _Pieces(AsyncIterator[bytes]):
     def __init__(self, pieces: list[bytes]) -> None:
         self._pieces = pieces
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> bytes:
         if not self._pieces:

@@ -48,7 +48,6 @@ class Call:
         self._patience: float | None = request.extensions.get("timeout", {}).get("read")
         self._started = False
         self._complete = False
-        self._closed = False
         self._watchers = 0
         self._gone = anyio.Event()
         self._into, self._out = anyio.create_memory_object_stream[Message](0)
@@ -78,9 +77,6 @@ class Call:
 
     async def close(self) -> None:
         """Wait for the app to end; when its response is not complete, as the client has left."""
-        if self._closed:
-            return
-        self._closed = True
         try:
             if self._complete:
                 await self._task.wait()

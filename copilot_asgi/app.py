@@ -36,11 +36,16 @@ from copilot_asgi.visit import Visit
 from copilot_asgi.wire.dialect import Dialect
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
+
+    from copilot_asgi.in_process import Library
 
 __all__ = ["CopilotApp"]
 
 logger = logging.getLogger(__name__)
+
+# Seconds; the vendors' SDKs wait as long for an answer, and set their own deadline for each call.
+CLIENT_TIMEOUT = 600.0
 
 
 class CopilotApp:
@@ -117,14 +122,19 @@ class CopilotApp:
         """Refuse new requests with 503, and give those under way ``timeout`` seconds before they are ended."""
         await self._in_flight.drain(timeout)
 
-    def client(self, **options: Any) -> "httpx.AsyncClient":
-        """An in-process ``httpx2`` (or ``httpx``) client, for ``openai.AsyncOpenAI(http_client=...)`` and the like.
+    def client(self, library: "Library | None" = None) -> "httpx2.AsyncClient":
+        """An in-process HTTP client for SDKs, such as ``openai.AsyncOpenAI(http_client=app.client())``.
 
-        ``options`` go to ``in_process.async_client``. Calls run the whole pipeline, without a socket.
+        Calls go through the whole pipeline without a socket; the base URL is ``http://localhost``. ``library`` is
+        ``httpx2`` where that is installed, else ``httpx``, whose client has the same interface.
         """
-        from copilot_asgi.in_process import async_client
+        from copilot_asgi.in_process import InProcessTransport, installed_library
 
-        return async_client(self, **options)
+        transport = InProcessTransport(self, library=library or installed_library())
+        client: httpx2.AsyncClient = transport.library.AsyncClient(
+            transport=transport, base_url="http://localhost", timeout=CLIENT_TIMEOUT
+        )
+        return client
 
     async def _lifespan(self, receive: Any, send: Any) -> None:
         await receive()

@@ -10,7 +10,7 @@ import msgspec
 
 from copilot_asgi import __version__
 from copilot_asgi.credentials.github_user import fetch_user
-from copilot_asgi.errors import BadRequest, CopilotASGIError, UnknownModel
+from copilot_asgi.errors import CopilotASGIError, UnknownModel
 from copilot_asgi.exchange import Caller
 from copilot_asgi.routing import Catalog
 from copilot_asgi.upstream.client import Upstream
@@ -78,8 +78,13 @@ class Queries:
         if not query.anthropic:
             return Answer(200, wire_models.openai_list(models))
         parameters = parse_qs(query.parameters)
-        page = {name: parameters[name][-1] for name in ("after_id", "before_id") if name in parameters}
-        return Answer(200, wire_models.anthropic_list(models, limit=_limit(parameters), **page))
+        page = wire_models.anthropic_list(
+            models,
+            limit=_limit(parameters),
+            after_id=parameters.get("after_id", [None])[-1],
+            before_id=parameters.get("before_id", [None])[-1],
+        )
+        return Answer(200, page)
 
     async def _model(self, query: Query) -> Answer:
         model = (await self._catalog(query)).models.get(query.argument)
@@ -104,7 +109,6 @@ def _json(value: object, *, status: int = 200) -> Answer:
 
 
 def _limit(parameters: dict[str, list[str]]) -> int:
+    """The page's size; anything that is no plain number is out of range."""
     text = parameters.get("limit", ["20"])[-1]
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise BadRequest("limit: choose a number from 1 to 1000.", param="limit")
-    return int(text)
+    return int(text) if text.isdecimal() and len(text) < 10 else 0

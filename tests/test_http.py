@@ -9,7 +9,7 @@ import pytest
 from faulty_server import EVENT_STREAM, OK, Connection, answering, answering_and_closing, serving
 
 from copilot_asgi._http import HttpClient, Response, Timeouts
-from copilot_asgi.errors import ConfigError, Overloaded, StreamInterrupted, UpstreamTimeout
+from copilot_asgi.errors import ConfigError, MalformedResponse, Overloaded, StreamInterrupted, UpstreamTimeout
 
 pytestmark = pytest.mark.anyio
 
@@ -171,6 +171,15 @@ async def test_any_engine():
         assert engine.closed == 1
         [request] = engine.requests
         assert b"".join([piece async for piece in request.stream]) == b"hello"
+
+
+async def test_an_answer_in_another_protocol():
+    """A status below 200 is no answer; its body is closed."""
+    engine = Fake([], status=101)
+    async with open_client(transport=engine) as client:
+        with pytest.raises(MalformedResponse):
+            await client.fetch("GET", "https://api.example/", headers=[])
+    assert engine.closed == 1
 
 
 async def test_leaving_early_closes_any_engine():

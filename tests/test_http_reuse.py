@@ -44,7 +44,10 @@ async def test_a_clean_connection_is_used_again(first):
         assert server.accepted == 1
 
 
-@pytest.mark.parametrize("size", [0, 2, 65_000, 65_536 - 40, 131_072, 400_000])
+WHOLE_READ = 65_536 - len(answer(b"")) - 4  # with it an answer fills httpcore's read: what follows waits elsewhere
+
+
+@pytest.mark.parametrize("size", [0, 2, WHOLE_READ - 9, WHOLE_READ, 131_072, 400_000])
 async def test_an_answer_that_nobody_asked_for(size):
     """A second answer right behind the first one, wherever a read ends, is never the answer to a later call."""
     body = b"x" * size
@@ -201,6 +204,28 @@ async def test_a_connection_cancelled_before_its_first_request(monkeypatch):
         assert len(transport._pool.connections) == 1
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_release_that_asyncio_cancels():
+    """A connection whose release is cancelled behind anyio's back is closed and forgotten, and its place is free."""
+    transport = GuardedTransport(ssl_context())
+
+    async def call(client: HttpClient, url: str) -> None:
+        async with client.stream("POST", url, headers=[], content=b"") as response:
+            await response.read(10)
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+
+    async with serving(answering()) as server, open_client(transport=transport) as client:
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(call(client, server.url))
+        await server.all_closed()
+        assert client._streams.value == 4
+        await client.fetch("GET", server.url, headers=[])
+        assert len(transport._pool.connections) == 1
+        assert transport._pool._requests == []
+
+
 class Storm:
     """A server of slow streams, a client with twenty places, and calls to be cancelled at random moments."""
 
@@ -232,7 +257,8 @@ class Storm:
     async def check(self, url: str) -> None:
         """Every place is free, no connection is stuck, and thirty calls of thirty are answered."""
         assert self.client._streams.value == 20
-        assert all(connection.is_idle() for connection in self.transport._pool.connections)
+        assert [str(c) for c in self.transport._pool.connections if not c.is_idle()] == []
+        assert self.transport._pool._requests == []
         with anyio.fail_after(5):
             answers = [await self.call(url.replace("/path", "/fast")) for _ in range(30)]
         assert answers == [b"ok"] * 30

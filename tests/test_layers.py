@@ -42,7 +42,8 @@ LAYERS = {
     "queries": 6,
     "stack": 6,
     "app": 6,
-    "in_process": 6,
+    "in_process": 5,
+    "_in_process": 5,
     "asgi": 7,
     "mount": 7,
     "testing": 7,
@@ -54,8 +55,8 @@ LAYERS = {
 }
 PURE = ("wire", "translate", "routing", "native", "limits", "pricing")
 IMPURE = {"anyio", "asyncio", "httpx", "time", "random", "os", "logging"}
-HTTP_DOORS = {"_http", "_transport", "_guards", "_failures", "in_process", "testing"}
-SCOPE_PLACES = ("app", "edge", "mount", "in_process", "testing", "simulator", "contrib", "dashboard")
+HTTP_DOORS = {"_http", "_transport", "_guards", "_failures", "in_process", "_in_process", "testing"}
+SCOPE_PLACES = ("app", "edge", "mount", "in_process", "_in_process", "testing", "simulator", "contrib", "dashboard")
 
 
 def modules() -> list[str]:

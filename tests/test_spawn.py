@@ -69,6 +69,22 @@ async def test_cancel_before_it_ran():
     assert log == []
 
 
+async def test_many_at_once():
+    """Tasks of one loop do not get into each other's way."""
+    ended: list[int] = []
+    tasks = []
+    for number in range(3):
+
+        async def work(number: int = number) -> None:
+            await anyio.lowlevel.checkpoint()
+            ended.append(number)
+
+        tasks.append(spawn(work))
+    for task in tasks:
+        await task.wait()
+    assert sorted(ended) == [0, 1, 2]
+
+
 async def test_an_error_is_kept():
     """What the function raises is in ``error``; the loop goes on."""
 

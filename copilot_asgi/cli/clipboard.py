@@ -9,7 +9,7 @@ import subprocess
 import sys
 from contextlib import suppress
 
-import anyio
+import anyio.to_thread
 
 __all__ = ["copy"]
 
@@ -20,13 +20,17 @@ PROGRAMS = (("pbcopy",), ("wl-copy",), ("xclip", "-selection", "clipboard"), ("c
 async def copy(text: str) -> None:
     """Copy ``text`` by the terminal (OSC 52, which also works over SSH) and by the first clipboard program found."""
     if not sys.stderr.isatty():
-        return
+        return None
     sys.stderr.write(f"\x1b]52;c;{base64.b64encode(text.encode()).decode()}\a")
     sys.stderr.flush()
     for program, *options in PROGRAMS:
         path = shutil.which(program)
         if path is not None:
-            with suppress(OSError, subprocess.CalledProcessError), anyio.move_on_after(PATIENCE):
-                null = subprocess.DEVNULL
-                await anyio.run_process([path, *options], input=text.encode(), stdout=null, stderr=null)
-            return
+            return await anyio.to_thread.run_sync(_feed, [path, *options], text.encode())
+    return None
+
+
+def _feed(command: list[str], data: bytes) -> None:
+    null = subprocess.DEVNULL
+    with suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(command, input=data, stdout=null, stderr=null, timeout=PATIENCE, check=False)  # noqa: S603

@@ -15,7 +15,7 @@ def main() -> None:
     try:
         from copilot_asgi.cli.commands import run
     except ModuleNotFoundError as error:
-        if error.name not in NEEDED:
+        if (error.name or "").partition(".")[0] not in NEEDED:
             raise
         sys.stderr.write('The command line needs two more packages: pip install "copilot-asgi[cli]"\n')
         sys.exit(2)

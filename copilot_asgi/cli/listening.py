@@ -3,6 +3,7 @@
 Rule: a port that is taken is a clear error, not a server's traceback; port 0 becomes a real number here.
 """
 
+import os
 import socket
 
 from copilot_asgi.errors import ConfigError, CopilotASGIError
@@ -19,12 +20,14 @@ def bind(host: str, port: int) -> socket.socket:
     Raises ``CopilotASGIError`` when the port cannot be had, ``ConfigError`` when the host is none of this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    name = host.strip("[]")
     try:
-        return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
+        socket.getaddrinfo(name or None, port, family, socket.SOCK_STREAM)
+        return socket.create_server((name, port), family=family, backlog=BACKLOG)
     except (socket.gaierror, UnicodeError):
         raise ConfigError(f"host: {host} is no address of this machine. Try 127.0.0.1.") from None
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise CopilotASGIError(
             f"Cannot listen on {host} port {port}: {reason}. Choose another with --port, or 0 for any free one."
         ) from None

@@ -23,13 +23,16 @@ from copilot_asgi.credentials.lifetime import CopilotToken, age, credible_age
 from copilot_asgi.credentials.setback import Setback
 from copilot_asgi.credentials.single_flight import SingleFlight, StartSoon
 from copilot_asgi.credentials.token_exchange import exchange
-from copilot_asgi.errors import CredentialError
+from copilot_asgi.errors import CredentialError, TokenExchangeFailed
 from copilot_asgi.secret import Secret
 from copilot_asgi.stores import Store
 
 __all__ = ["CopilotTokens"]
 
 logger = logging.getLogger(__name__)
+
+YOUNG = 60.0  # seconds; a token refused before this age was never any good
+STILLBORN_LIMIT = 5  # such tokens in a row, after which exchanges are spaced out
 
 
 class _Held(msgspec.Struct, frozen=True):
@@ -48,6 +51,7 @@ class _Slot:
         self.account = account
         self.held: _Held | None = None
         self.rejected: Secret | None = None
+        self.stillborn = 0
         self.setback = Setback()
 
     def has_seen(self, token: CopilotToken) -> bool:
@@ -111,7 +115,15 @@ class CopilotTokens:
             return
         slot.held = None
         slot.rejected = held.token.token
+        self._note_rejection(slot, held)
         await self._kept.forget(account, held.token)
+
+    def _note_rejection(self, slot: _Slot, held: _Held) -> None:
+        """Hold back when new tokens are refused one after the other: it is not the token that is wrong."""
+        slot.stillborn = slot.stillborn + 1 if self._age(held) < YOUNG else 0
+        if slot.stillborn >= STILLBORN_LIMIT:
+            error = TokenExchangeFailed("Copilot refuses every new token of this account. Try again in a moment.")
+            slot.setback.note(error, self._monotonic())
 
     def _slot(self, account: Account) -> _Slot:
         slot = self._slots.get(account.key)

@@ -90,11 +90,11 @@ class Model(msgspec.Struct, frozen=True):
 
     @property
     def endpoints(self) -> tuple[str, ...]:
-        """Paths that serve it; without a list, chat completions or embeddings by type."""
+        """Paths that serve it; without a list, by its type."""
         listed = strings(self.entry.get("supported_endpoints"))
         if listed:
             return tuple(listed)
-        return ("/embeddings",) if self.type == "embeddings" else ("/chat/completions",)
+        return _PATHS_BY_TYPE.get(self.type, ())
 
     @property
     def supports(self) -> Object:
@@ -166,6 +166,7 @@ class Model(msgspec.Struct, frozen=True):
         return integrations is None or integration in strings(integrations)
 
 
+_PATHS_BY_TYPE = {"chat": ("/chat/completions",), "embeddings": ("/embeddings",)}
 _VENDORS = {
     "OpenAI": Family.GPT,
     "Azure OpenAI": Family.GPT,
@@ -192,6 +193,10 @@ class Catalog:
         if found is None or not found.is_visible(self._plan, integration):
             return None
         return found if self._policies.get(model, found.policy) == "enabled" else None
+
+    def clear(self) -> None:
+        """Undo all changes of policy."""
+        self._policies.clear()
 
     def set_policy(self, model: str, state: str) -> None:
         """Remember that the account's owner turned ``model`` on or off."""

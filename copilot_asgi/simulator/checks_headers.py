@@ -12,7 +12,7 @@ from copilot_asgi.simulator.rules import Rule, plain
 from copilot_asgi.simulator.settings import Credentials, DirectScheme, SimulatorSettings
 from copilot_asgi.simulator.tokens import Kind, TokenRegistry, kind_of
 
-__all__ = ["CREDENTIAL_RULES", "MANNERS", "MODEL_MANNERS", "Credentialed", "api_hosts"]
+__all__ = ["CREDENTIAL_RULES", "GENERATION_MANNERS", "MANNERS", "MODEL_MANNERS", "Credentialed", "api_hosts"]
 
 _FINGERPRINT = "x-stainless-"
 _CLIENT_HEADERS = frozenset(
@@ -217,8 +217,8 @@ def _version(request: Incoming) -> str | None:
 
 
 MODEL_MANNERS: tuple[Rule[Incoming], ...] = (
-    Rule("initiator-value", _initiator),
     Rule("content-type", _content_type),
     Rule("anthropic-beta", _beta, plain(400)),
     Rule("anthropic-version", _version, plain(400)),
 )
+GENERATION_MANNERS: tuple[Rule[Incoming], ...] = (Rule("initiator-value", _initiator), *MODEL_MANNERS)

@@ -50,7 +50,7 @@ class PromptCache:
         total = count_prompt(prompt)
         if model.family is Family.CLAUDE and not prompt.cache_marked:
             return Usage(fresh=total)
-        read = self._remember(prompt, f"{login} {model.id}")
+        read = min(self._remember(prompt, f"{login} {model.id}"), total - 1)
         if model.family is not Family.CLAUDE:
             return Usage(fresh=total - read, cache_read=read)
         fresh = min(PER_TURN, total - read)

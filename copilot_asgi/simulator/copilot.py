@@ -5,22 +5,23 @@ everything wrong is on record.
 """
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import msgspec
 
 from copilot_asgi.simulator import embeddings
-from copilot_asgi.simulator.access import Object, decode_object, object_of, objects, string, strings
+from copilot_asgi.simulator.access import Object, decode_object, objects, string, strings
 from copilot_asgi.simulator.answers import Answer, Incoming, json_answer, text_answer
 from copilot_asgi.simulator.catalog import Catalog, Model
-from copilot_asgi.simulator.checks_headers import CREDENTIAL_RULES, MODEL_MANNERS, Credentialed
+from copilot_asgi.simulator.checks_headers import CREDENTIAL_RULES, GENERATION_MANNERS, MODEL_MANNERS, Credentialed
 from copilot_asgi.simulator.completer import Completer, Played
 from copilot_asgi.simulator.completion import count_prompt
-from copilot_asgi.simulator.endpoints import CHAT, MESSAGES, Endpoint
+from copilot_asgi.simulator.endpoints import CHAT, MESSAGES, RESPONSES, Endpoint
 from copilot_asgi.simulator.issued import Issued
 from copilot_asgi.simulator.ledger import Ledger
 from copilot_asgi.simulator.prompt import Prompt
 from copilot_asgi.simulator.recorder import Recorder
-from copilot_asgi.simulator.rules import Broken, Call, broken_rules, coded
+from copilot_asgi.simulator.rules import Broken, Call, Refuse, broken_rules, coded, plain
 from copilot_asgi.simulator.script import Fault
 from copilot_asgi.simulator.settings import Plan, SimulatorSettings
 from copilot_asgi.simulator.tokens import TokenRegistry
@@ -29,6 +30,7 @@ __all__ = ["CopilotAPI", "Refused"]
 
 AUTO_DISCOUNT = 0.1
 SESSION_SECONDS = 3600
+_GENERATING = frozenset(endpoint.path for endpoint in (CHAT, RESPONSES, MESSAGES))
 
 
 class Refused(Exception):
@@ -116,7 +118,7 @@ class CopilotAPI:
         call = self._call(endpoint.path, request, endpoint.read)
         self._enforce(request, broken_rules(call, endpoint.rules))
         if call.prompt.stream and call.model.supports.get("streaming") is False:
-            self._refuse(request, "streaming", f"model {call.model.id} does not stream", "invalid_request_body")
+            self._refuse(request, "streaming", f"model {call.model.id} does not stream", coded("invalid_request_body"))
         if self._ledger.must_refuse(call.login, call.model):
             answer = coded("quota_exceeded", status=402)("You have no quota")
             headers = (*answer.headers, ("retry-after", "3600"))
@@ -142,18 +144,18 @@ class CopilotAPI:
         """Everything known about a model call whose headers and model are right."""
         login = self._login(request)
         if len(request.body) > self._settings.max_body:
-            raise Refused(text_answer(413, "Request Entity Too Large\n"))
-        generates = path != "/embeddings"
-        self._enforce(request, broken_rules(request, MODEL_MANNERS[0 if generates else 1 :]))
+            self._refuse(request, "body-size", "Request Entity Too Large", plain(413))
+        manners = GENERATION_MANNERS if request.path in _GENERATING else MODEL_MANNERS
+        self._enforce(request, broken_rules(request, manners))
         fields = decode_object(request.body)
         if fields is None:
-            self._refuse(request, "json", "failed to parse request", "invalid_request_body")
-        model = self._model(path, request, string(object_of(fields).get("model")))
+            self._refuse(request, "json", "failed to parse request", coded("invalid_request_body"))
+        model = self._model(path, request, string(fields.get("model")))
         return Call(
             request=request,
-            fields=object_of(fields),
+            fields=fields,
             model=model,
-            prompt=read(object_of(fields)),
+            prompt=read(fields),
             issued=self._issued,
             login=login,
             settings=self._settings,
@@ -169,17 +171,16 @@ class CopilotAPI:
     def _model(self, path: str, request: Incoming, name: str) -> Model:
         model = self._catalog.usable(name, integration=request.header("copilot-integration-id"))
         if model is None:
-            more = {"param": "model", "type": "invalid_request_error"}
-            refusal = coded("model_not_supported", **more)("The requested model is not supported.")
-            self._enforce(request, [Broken("model", f"model {name!r} is not supported", refusal)])
-            raise Refused(refusal)
+            refusal = coded("model_not_supported", param="model", type="invalid_request_error")
+            self._refuse(request, "model", "The requested model is not supported.", refusal)
         if path not in model.endpoints:
             message = f'model "{name}" is not accessible via the {path} endpoint'
-            self._refuse(request, "endpoint", message, "unsupported_api_for_model")
+            self._refuse(request, "endpoint", message, coded("unsupported_api_for_model"))
         return model
 
-    def _refuse(self, request: Incoming, rule: str, message: str, code: str) -> None:
-        self._enforce(request, [Broken(rule, message, coded(code)(message))])
+    def _refuse(self, request: Incoming, rule: str, message: str, refuse: Refuse) -> NoReturn:
+        self._recorder.violation(request, rule, message)
+        raise Refused(refuse(message))
 
     def _enforce(self, request: Incoming, broken: list[Broken]) -> None:
         """Put all broken rules on record and refuse with the first that has an answer."""

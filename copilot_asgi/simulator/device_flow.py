@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from copilot_asgi.simulator.access import Object, string
 from copilot_asgi.simulator.answers import Answer, Incoming, json_answer
 from copilot_asgi.simulator.settings import SimulatorSettings
-from copilot_asgi.simulator.tokens import TokenRegistry
+from copilot_asgi.simulator.tokens import GitHubToken, TokenRegistry
 
 __all__ = ["DeviceFlow"]
 
@@ -122,6 +122,15 @@ class DeviceFlow:
         """Refuse the pending logins with that code (all of them without a code); whether there was one."""
         return self._decide(user_code, State.DENIED)
 
+    def token_for(self, login: str, client_id: str, *, scope: str) -> GitHubToken:
+        """A new token of the kind that ``client_id`` gets."""
+        return self._tokens.new_github(
+            login,
+            prefix=self._settings.clients[client_id],
+            scope=scope,
+            exchangeable=client_id not in self._settings.direct_only_clients,
+        )
+
     def _decide(self, user_code: str | None, state: State) -> bool:
         found = [
             code for code in self._codes.values() if code.state is State.PENDING and user_code in {None, code.user_code}
@@ -143,12 +152,7 @@ class DeviceFlow:
         if code.state is State.PENDING:
             return _error("authorization_pending")
         code.state = State.USED
-        token = self._tokens.new_github(
-            self._settings.login,
-            prefix=self._settings.clients[code.client_id],
-            scope=code.scope,
-            exchangeable=code.client_id not in self._settings.direct_only_clients,
-        )
+        token = self.token_for(self._settings.login, code.client_id, scope=code.scope)
         return {"access_token": token.value, "token_type": "bearer", "scope": token.scope}
 
     def _refusal(self, fields: Object, code: DeviceCode | None) -> Object | None:

@@ -63,6 +63,11 @@ class Recorder:
         """Note that ``request`` broke ``rule``."""
         self.violations.append(Violation(rule, message, request.index))
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self.requests.clear()
+        self.violations.clear()
+
 
 def _mask(name: str, value: str) -> str:
     if name not in _SECRET_HEADERS:

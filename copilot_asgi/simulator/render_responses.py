@@ -168,6 +168,8 @@ class _Stream:
         shown = self._answer.prompt.summary
         summary = [{"type": "summary_text", "text": self._answer.reply.reasoning}] if shown else []
         opened: Object = {"type": "reasoning", "summary": []}
+        if self._answer.has(Quirk.BLOB_AT_START):
+            opened["encrypted_content"] = ""
         done: Object = {"type": "reasoning", "summary": summary, "encrypted_content": ""}
         return _Item(key=self._answer.issued.new_item(), opened=opened, done=done)
 

@@ -16,7 +16,7 @@ from copilot_asgi.simulator.issued import Issued
 from copilot_asgi.simulator.prompt import Prompt
 from copilot_asgi.simulator.settings import SimulatorSettings
 
-__all__ = ["Broken", "Call", "Rule", "anthropic_error", "bare_error", "broken_rules", "coded", "plain"]
+__all__ = ["Broken", "Call", "Refuse", "Rule", "anthropic_error", "bare_error", "broken_rules", "coded", "plain"]
 
 Subject = TypeVar("Subject")
 Refuse = Callable[[str], Answer]

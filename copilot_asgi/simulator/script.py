@@ -66,6 +66,7 @@ class Quirk(Enum):
     # Responses.
     STABLE_IDS = "stable_ids"
     SUMMARY_AT_END = "summary_at_end"
+    BLOB_AT_START = "blob_at_start"
     OBFUSCATION = "obfuscation"
     INNER_STATUS = "inner_status"
     SEALED_ARGUMENTS = "sealed_arguments"

@@ -45,17 +45,21 @@ Step = bytes | Hang | Drop | Pause
 
 
 def apply_fault(answer: Answer, fault: Fault, *, error_event: Callable[[Object | None], bytes]) -> Iterator[Step]:
-    """The steps that send ``answer``'s body while ``fault`` befalls it."""
-    events = [answer.body] if answer.events is None else list(answer.events)
-    if fault.duplicate:
-        events = [event for event in events for _ in range(2)]
-    gap = max(fault.gap, answer.pause)
-    steps: Iterable[Step] = chain(repeat(COMMENT, fault.comments), _broken(events, fault, error_event))
-    if fault.endless_comments:
-        steps = chain(steps, repeat(COMMENT))
+    """The steps that send ``answer``'s body while ``fault`` befalls it; one body can only be cut or never come."""
+    if answer.events is None:
+        steps: Iterable[Step] = [Hang()] if fault.hang_after is not None else [answer.body]
+    else:
+        steps = _faulty_stream(list(answer.events), fault, error_event)
     if fault.cut_bytes is not None:
         steps = _cut_bytes(steps, fault.cut_bytes, abort=fault.abort)
-    return _paced(steps, gap)
+    return _paced(steps, max(fault.gap, answer.pause))
+
+
+def _faulty_stream(events: list[bytes], fault: Fault, error_event: Callable[[Object | None], bytes]) -> Iterator[Step]:
+    if fault.duplicate:
+        events = [event for event in events for _ in range(2)]
+    endless = repeat(COMMENT) if fault.endless_comments else iter(())
+    return chain(repeat(COMMENT, fault.comments), _broken(events, fault, error_event), endless)
 
 
 def _broken(events: list[bytes], fault: Fault, error_event: Callable[[Object | None], bytes]) -> Iterator[Step]:
@@ -155,7 +159,10 @@ class Sender:
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(watch, group.cancel_scope)
-                dropped = await self._play(answer, steps, fault, send, complete)
+                try:
+                    dropped = await self._play(answer, steps, fault, send, complete)
+                except OSError:  # how some servers say that nobody listens any more
+                    self.disconnects.append(self._clock())
                 group.cancel_scope.cancel()
         finally:
             self.open_streams -= 1

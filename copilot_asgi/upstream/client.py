@@ -1,6 +1,7 @@
 """GitHub and Copilot as one object that belongs to no event loop; what needs a loop is opened at first use in each."""
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,7 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Upstream:
-    """The way to GitHub and Copilot. Making one opens nothing and reads nothing."""
+    """The way to GitHub and Copilot. Making one opens nothing and reads nothing. ``wall`` is unix seconds."""
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Upstream:
         store: Store | None = None,
         resolve_account: AccountResolver | None = None,
         transport: "httpx.AsyncBaseTransport | None" = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
         self.identity: Identity = chosen_identity(settings)
@@ -55,6 +57,7 @@ class Upstream:
         self.accounts = Accounts(self.store)
         self.resolve_account: AccountResolver = resolve_account or DefaultAccount(self.accounts, settings)
         self._transport = transport
+        self._wall = wall
         self._per_loop = PerLoop(self._open)
 
     async def opened(self) -> Opened:
@@ -99,7 +102,12 @@ class Upstream:
         if self.settings.token_mode is TokenMode.DIRECT:
             return DirectTokens(fetch=fetch, identity=self.identity, settings=self.settings, start_soon=start_soon)
         return CopilotTokens(
-            fetch=fetch, identity=self.identity, settings=self.settings, store=self.store, start_soon=start_soon
+            fetch=fetch,
+            identity=self.identity,
+            settings=self.settings,
+            store=self.store,
+            start_soon=start_soon,
+            wall=self._wall,
         )
 
 

@@ -29,7 +29,8 @@ __all__ = ["mend_answer"]
 OBJECT = "chat.completion"
 
 _decoder = msgspec.json.Decoder(Chunk)
-_NO_CALLS = msgspec.Raw(b"[]")
+_NO_CALLS = msgspec.Raw(b"null")
+_calls_decoder = msgspec.json.Decoder(list[msgspec.Raw] | None)
 _id_decoder = msgspec.json.Decoder(ToolCall)
 _text_decoder = msgspec.json.Decoder(str)
 # Texts that a further piece of the answer continues.
@@ -88,7 +89,7 @@ def _folded(whole: list[Changes], choices: list[Choice]) -> Changes:
     calls: dict[str, msgspec.Raw] = {}
     for piece in whole:
         given = read_object(msgspec.json.encode(piece["message"]))
-        for raw in read_array(given.pop("tool_calls", _NO_CALLS)):
+        for raw in _calls_decoder.decode(given.pop("tool_calls", _NO_CALLS)) or ():
             calls.setdefault(_id_decoder.decode(raw).id or "", raw)
         for name, value in given.items():
             message[name] = _continued(name, message.get(name), value)

@@ -64,8 +64,9 @@ class EventStream(ABC):
         """What to pass on when upstream has ended; raises ``StreamInterrupted`` when the answer is not complete."""
         if self.done:
             return b""
+        rest = self._splitter.rest
         try:
-            out = self._pass(self._splitter.rest + b"\n\n")
+            out = self._pass(rest + b"\n\n") if rest.strip() else []
         except StreamInterrupted:
             out = []  # half an event: it is the answer before it that counts
         return b"".join(out + self._end())
@@ -114,10 +115,21 @@ class EventStream(ABC):
 
 
 def redacted(name: str | None, data: bytes, block: bytes) -> bytes:
-    """``block``, or the same event without what looks like a token in it."""
-    text = data.decode("utf-8", "replace")
-    safe = redact(text)
-    return block if safe == text else encode(safe.encode(), event=name)
+    """``block``, or the same event without what looks like a token in it. Raises one of ``NOT_JSON``."""
+    value: object = msgspec.json.decode(data)
+    safe = _without_tokens(value)
+    return block if safe == value else encode(msgspec.json.encode(safe), event=name)
+
+
+def _without_tokens(value: object) -> object:
+    # Text by text: a token masked in the JSON itself could take the backslash of an escape with it.
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list):
+        return [_without_tokens(item) for item in value]
+    if isinstance(value, dict):
+        return {redact(key): _without_tokens(item) for key, item in value.items()}
+    return value
 
 
 class Typed(msgspec.Struct):

@@ -94,12 +94,16 @@ def running(*arguments: str, env: dict[str, str], cwd: Path) -> Iterator[Process
 def finished(*arguments: str, env: dict[str, str], cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """A command that has ended."""
     return subprocess.run(
-        [*COMMAND, *arguments], env=env, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=PATIENCE
-    )
+        [*COMMAND, *arguments], env=env, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=PATIENCE,
+        check=False,
+    )  # fmt: skip
 
 
 class Terminal:
-    """A command on a pseudo terminal that is its controlling terminal, so that Ctrl-C is a real one."""
+    """A command on a pseudo terminal that is its controlling terminal, so that Ctrl-C is a real one.
+
+    It finds no programs, so that the clipboard of whoever runs the tests stays as it is.
+    """
 
     def __init__(self, *arguments: str, env: dict[str, str], cwd: Path) -> None:
         import fcntl
@@ -108,7 +112,8 @@ class Terminal:
 
         self._master, slave = pty.openpty()
         self._process = subprocess.Popen(
-            [*COMMAND, *arguments], env={**env, "TERM": "xterm"}, cwd=cwd, stdin=slave, stdout=slave, stderr=slave,
+            [*COMMAND, *arguments], env={**env, "TERM": "xterm", "PATH": str(cwd)}, cwd=cwd,
+            stdin=slave, stdout=slave, stderr=slave,
             start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
         )  # fmt: skip
         os.close(slave)

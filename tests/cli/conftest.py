@@ -6,21 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from copilot_asgi.cli.commands import run
+from cli_environment import ACCEPT, clean_environment, pointing_at
 from cli_processes import Process, running
 
-ACCEPT = "--accept-editor-identity"
-
-
-def clean_environment() -> dict[str, str]:
-    """The environment without anything that this program or a terminal library reads."""
-    names = ("COPILOT_", "GH_TOKEN", "GITHUB_TOKEN", "NO_COLOR", "FORCE_COLOR", "SSH_", "XDG_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(names)}
-
-
-def pointing_at(url: str) -> dict[str, str]:
-    return {f"COPILOT_ASGI_{name}": url for name in ("GITHUB_URL", "GITHUB_API_URL", "COPILOT_URL")}
+from copilot_asgi.cli.commands import run
 
 
 @pytest.fixture(scope="session")

@@ -263,6 +263,26 @@ async def test_a_rejected_token_is_not_used_again() -> None:
         assert world.exchanges == 2
 
 
+async def test_tokens_refused_one_after_the_other_make_no_storm() -> None:
+    """When Copilot refuses each new token, exchanges are spaced out instead of following every request."""
+    world = World(*[token_answer(f"tid={number}") for number in range(20)])
+    async with anyio.create_task_group() as owner:
+        tokens = world.provider(owner)
+        for _ in range(5):
+            await tokens.invalidate(account(), await tokens.credential(account()))
+        for _ in range(3):
+            with pytest.raises(TokenExchangeFailed) as caught:
+                await tokens.credential(account())
+            assert (caught.value.status, caught.value.retry_after) == (503, 5)
+        assert world.exchanges == 5
+        world.advance(5)
+        credential = await tokens.credential(account())
+        world.advance(60)
+        await tokens.invalidate(account(), credential)
+        await tokens.credential(account())
+        assert world.exchanges == 7
+
+
 async def test_a_late_complaint_does_not_hit_the_new_token() -> None:
     """Invalidating an old credential leaves the current one and its kept copy alone."""
     world = World(token_answer("tid=one"), token_answer("tid=two"))

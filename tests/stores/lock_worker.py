@@ -12,7 +12,7 @@ async def main(directory: Path, name: str) -> None:
     store = FileStore(directory)
     (directory.parent / f"ready-{name}").touch()
     while not (directory.parent / "go").exists():
-        await anyio.sleep(0.005)  # noqa: ASYNC110 - the signal is a file
+        await anyio.sleep(0.005)
     async with store.lock("token"):
         if await store.get("token") is None:
             (directory.parent / f"paid-{name}").touch()

@@ -67,8 +67,7 @@ CONFORMANCE: dict[str, tuple[bytes, Seen]] = {
         [("message", b"x", "")] * 5,
     ),
     "format-field-parsing": (
-        b"data:\0\ndata:  2\rData:1\ndata\0:2\ndata:1\r\0data:4\nda-ta:3\rdata_5\ndata:3\r"
-        + b"data:\r\n data:32\ndata:4\n\n",
+        b"data:\0\ndata:  2\rData:1\ndata\0:2\ndata:1\r\0data:4\nda-ta:3\rdata_5\ndata:3\rdata:\r\n data:3\ndata:4\n\n",
         [("message", b"\0\n 2\n1\n3\n\n4", "")],
     ),
     "format-field-unknown": (

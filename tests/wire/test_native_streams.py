@@ -1,0 +1,208 @@
+"""Messages and Responses streams: untouched bytes, an honest end."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from copilot_asgi.errors import StreamInterrupted, UpstreamStatus
+from copilot_asgi.wire.dialect import ResponseProgress
+from copilot_asgi.wire.messages import MessagesStream
+from copilot_asgi.wire.responses import ResponsesStream
+from copilot_asgi.wire.sse import encode
+from copilot_asgi.wire.stream import StreamMender
+
+DONE = b"data: [DONE]\n\n"
+
+
+def event(type: str, **fields: object) -> bytes:
+    return encode(json.dumps({"type": type} | fields).encode(), event=type)
+
+
+MESSAGE = [
+    event("message_start", message={"id": "msg_bdrk_01"}),
+    event("ping"),
+    event("content_block_delta", index=0, delta={"type": "text_delta", "text": "Hello"}),
+    event("message_delta", delta={"stop_reason": "end_turn"}),
+]
+MESSAGE_STOP = event("message_stop")
+RESPONSE = [
+    event("response.created", sequence_number=0, response={"id": "RID_a", "model": "gpt-5.4", "created_at": 5}),
+    event("response.output_text.delta", sequence_number=1, delta="Hello"),
+    event("response.in_progress", sequence_number=2, response={"id": "RID_b", "model": "x"}),
+]
+
+
+def run(mender: StreamMender, chunk: bytes) -> bytes:
+    return mender.feed(chunk) + mender.finish()
+
+
+def messages() -> StreamMender:
+    return MessagesStream()
+
+
+def responses() -> StreamMender:
+    return ResponsesStream()
+
+
+# what makes the mender, events before the end, the end
+STREAMS: list[tuple[Callable[[], StreamMender], list[bytes], bytes]] = [
+    (messages, MESSAGE, MESSAGE_STOP),
+    (responses, RESPONSE, event("response.completed", sequence_number=3, response={"id": "RID_c"})),
+    (responses, RESPONSE, event("response.incomplete", sequence_number=3, response={"id": "RID_c"})),
+]
+
+
+@pytest.mark.parametrize(("make", "events", "end"), STREAMS)
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"], ids=["lf", "crlf", "cr"])
+def test_untouched(make: Callable[[], StreamMender], events: list[bytes], end: bytes, line_end: bytes) -> None:
+    """Whole events leave as the same objects, and every cut gives the same bytes, up to the terminal event."""
+    wire = b"".join([*events, end]).replace(b"\n", line_end)
+    assert make().feed(wire) is wire
+    for at in range(0, len(wire), 11):
+        mender = make()
+        assert mender.feed(wire[:at]) + mender.feed(wire[at:]) == wire
+        assert mender.done
+        assert mender.complete
+        assert mender.finish() == b""
+
+
+@pytest.mark.parametrize(("make", "events", "end"), STREAMS)
+def test_each_event_is_the_same_object(make: Callable[[], StreamMender], events: list[bytes], end: bytes) -> None:
+    """One event in one chunk is not copied."""
+    mender = make()
+    for chunk in [*events, end]:
+        assert mender.feed(chunk) is chunk
+
+
+@pytest.mark.parametrize(("make", "events", "end"), STREAMS)
+@pytest.mark.parametrize("tail", [DONE, b"garbage", event("error"), b"data: {\n\n"])
+def test_nothing_follows_the_end(
+    make: Callable[[], StreamMender], events: list[bytes], end: bytes, tail: bytes
+) -> None:
+    """What upstream sends behind the terminal event does not reach the client, in one piece or in two."""
+    whole = b"".join([*events, end])
+    assert make().feed(whole + tail) == whole
+    mender = make()
+    assert mender.feed(whole) + mender.feed(tail) + mender.finish() == whole
+
+
+@pytest.mark.parametrize(("make", "events", "end"), STREAMS)
+def test_stray_done_before_the_end_is_left_out(
+    make: Callable[[], StreamMender], events: list[bytes], end: bytes
+) -> None:
+    """The terminator of chat streams is no event of these dialects."""
+    assert make().feed(b"".join([*events, DONE, end])) == b"".join([*events, end])
+
+
+@pytest.mark.parametrize(("make", "events", "end"), STREAMS)
+@pytest.mark.parametrize("tail", [b"", DONE, b"event: half", b"data: half\n\n", b": comment\n\n"])
+def test_an_end_without_the_terminal_event(
+    make: Callable[[], StreamMender], events: list[bytes], end: bytes, tail: bytes
+) -> None:
+    """A stream that just ends was cut, whatever came last."""
+    mender = make()
+    mender.feed(b"".join(events))
+    with pytest.raises(StreamInterrupted):
+        run(mender, tail)
+    assert not mender.complete
+
+
+@pytest.mark.parametrize(("make", "events", "end"), STREAMS)
+def test_a_terminal_event_without_its_empty_line_counts(
+    make: Callable[[], StreamMender], events: list[bytes], end: bytes
+) -> None:
+    """The end of the body closes the last event."""
+    mender = make()
+    out = mender.feed(b"".join([*events, end[:-1]])) + mender.finish()
+    assert out.rstrip() == b"".join([*events, end]).rstrip()
+    assert mender.complete
+
+
+@pytest.mark.parametrize(("make", "events", "end"), STREAMS)
+def test_the_type_may_stand_in_the_name_only(make: Callable[[], StreamMender], events: list[bytes], end: bytes) -> None:
+    """Gateways lose one or the other."""
+    name = json.loads(end.split(b"data: ")[1])["type"]
+    mender = make()
+    mender.feed(b"".join(events) + encode(b"{}", event=name))
+    assert mender.complete
+
+
+FAILURES: list[tuple[Callable[[], StreamMender], list[bytes], bytes]] = [
+    (messages, MESSAGE, event("error", error={"type": "overloaded_error", "message": "busy"})),
+    (responses, RESPONSE, event("error", code="rate_limit_exceeded", message="slow down")),
+    (responses, RESPONSE, event("error", error={"code": "rate_limit_exceeded", "message": "slow down"})),
+    (responses, RESPONSE, event("response.failed", response={"error": {"code": "server_error", "message": "x"}})),
+    (responses, RESPONSE, event("response.cancelled", response={"id": "RID"})),
+]
+
+
+@pytest.mark.parametrize(("make", "events", "failure"), FAILURES)
+def test_a_failure_ends_the_stream_and_completes_nothing(
+    make: Callable[[], StreamMender], events: list[bytes], failure: bytes
+) -> None:
+    """An error of upstream's own reaches the client as it is."""
+    mender = make()
+    mender.feed(b"".join(events))
+    assert mender.feed(failure + events[0]) == failure
+    assert (mender.done, mender.complete) == (True, False)
+    assert mender.finish() == b""
+
+
+@pytest.mark.parametrize(
+    ("make", "failure", "status"),
+    [
+        (messages, FAILURES[0][2], 529),
+        (responses, FAILURES[1][2], 429),
+        (responses, FAILURES[2][2], 429),
+        (responses, FAILURES[3][2], 502),
+    ],
+)
+def test_a_failure_before_anything_else_has_a_status(
+    make: Callable[[], StreamMender], failure: bytes, status: int
+) -> None:
+    """While nothing has been said, the error still is one of the whole request."""
+    with pytest.raises(UpstreamStatus) as caught:
+        make().feed(b": comment\n\n" + failure)
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize(("make", "events"), [(messages, MESSAGE), (responses, RESPONSE)])
+def test_a_failure_that_echoes_a_token_does_not_show_it(make: Callable[[], StreamMender], events: list[bytes]) -> None:
+    """A token is masked even when the error arrives byte by byte."""
+    failure = event("error", error={"type": "api_error", "message": "bad token ghu_0123456789abcdef!"})
+    for step in (1, len(failure)):
+        mender = make()
+        mender.feed(b"".join(events))
+        out = b"".join([mender.feed(failure[at : at + step]) for at in range(0, len(failure), step)])
+        assert b"ghu_" not in out
+        assert b"***!" in out
+        assert out.startswith(b"event: error\n")
+
+
+def test_masking_leaves_json() -> None:
+    """A token next to a quote, in a list, a key or written with escapes is masked, and the event stays JSON."""
+    mender = messages()
+    mender.feed(MESSAGE[0])
+    failure = b'data: {"type":"error","error":{"message":"Bearer abc123\\"x\\" gh\\u0075_0123456789abcdef","n":[1,"tid=a"]}}\n\n'
+    out = mender.feed(failure)
+    found = json.loads(out.split(b"data: ")[1])
+    assert found["error"] == {"message": 'Bearer ***"x" ***', "n": [1, "***"]}
+
+
+@pytest.mark.parametrize("make", [messages, responses])
+@pytest.mark.parametrize("data", [b"{", b"[]", b"null", b'{"type":5}', b"text", b"[" * 100_000])
+def test_what_is_no_event(make: Callable[[], StreamMender], data: bytes) -> None:
+    """An event that cannot be read is not passed over."""
+    with pytest.raises(StreamInterrupted):
+        make().feed(encode(data, event="ping"))
+
+
+def test_progress_is_what_the_client_has_seen() -> None:
+    """The first identity and the last number, for an error event of ours to fit to."""
+    mender = ResponsesStream()
+    assert mender.progress == ResponseProgress()
+    mender.feed(b"".join(RESPONSE))
+    assert mender.progress == ResponseProgress(sequence_number=2, response_id="RID_a", model="gpt-5.4", created=5)
+    mender.feed(event("response.output_text.delta", delta="x"))
+    assert mender.progress.sequence_number == 3
