@@ -1,8 +1,8 @@
 """httpx's own transport with the guards that it lacks.
 
 Rule: a connection is used again only when its last response was read to the end and nothing else has arrived since.
-Whatever is cancelled, fails, or brings a byte that was not asked for is closed. Parts of httpcore that are not public
-are read defensively; where they are missing the connection is closed rather than trusted.
+Whatever is cancelled, fails, or brings a byte that was not asked for is closed. What httpcore and anyio do
+not show is looked up with care: where the parser's state cannot be found the connection is closed, not trusted.
 """
 
 import ssl
@@ -123,9 +123,9 @@ class _GuardedBody(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         """Close, or keep for the next request what is complete and clean."""
         machine = _h11_machine(self._stream)
-        if not self._complete or machine is None or machine.trailing_data[0] or _holds_bytes(self._network):
-            await self._abandon(machine)
         try:
+            if not self._complete or machine is None or machine.trailing_data[0] or _holds_bytes(self._network):
+                await self._abandon(machine)
             await self._stream.aclose()
         except BaseException:
             with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):

@@ -242,7 +242,9 @@ class ResponseStream:
         with anyio.move_on_after(self._timeouts.queue):
             await self._places.acquire()
             return
-        raise Overloaded("Too many calls are under way. Try again in a moment, or raise max_streams.")
+        raise Overloaded(
+            "Too many calls are under way. Try again in a moment; max_streams says how many streams may be."
+        )
 
     async def _send(self) -> httpx.Response:
         with mapped(self._host, before_head), anyio.move_on_after(self._timeouts.head):

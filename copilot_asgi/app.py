@@ -18,7 +18,6 @@ from copilot_asgi.access import check_content, check_framing, check_host, check_
 from copilot_asgi.config import Settings
 from copilot_asgi.edge import ClientDisconnected, incoming, read_body, run_until_gone
 from copilot_asgi.errors import (
-    ConfigError,
     CopilotASGIError,
     MethodNotAllowed,
     NotFound,
@@ -30,7 +29,7 @@ from copilot_asgi.pipeline import compose
 from copilot_asgi.queries import Queries, Query
 from copilot_asgi.secret import redact
 from copilot_asgi.stages.forward import Forward
-from copilot_asgi.stages.identify import ApiKeys, Authenticator, LoopbackOnly
+from copilot_asgi.stages.identify import Authenticator, authenticator_for
 from copilot_asgi.upstream.client import Upstream
 from copilot_asgi.visit import Visit
 from copilot_asgi.wire.dialect import Dialect
@@ -71,7 +70,7 @@ class CopilotApp:
     ) -> None:
         self.settings = _loaded_settings() if settings is None else settings
         self.upstream = Upstream(self.settings) if upstream is None else upstream
-        self._authenticate = authenticate or _default_authenticator(self.settings)
+        self._authenticate = authenticate or authenticator_for(self.settings)
         self._prefix = prefix
         self._raise_exceptions = raise_exceptions
         self._allowed_hosts = tuple(host.lower() for host in self.settings.allowed_hosts)
@@ -217,13 +216,3 @@ def _loaded_settings() -> Settings:
     from copilot_asgi.config_sources import load
 
     return load().settings
-
-
-def _default_authenticator(settings: Settings) -> Authenticator:
-    if settings.api_keys:
-        return ApiKeys(settings.api_keys)
-    if settings.allowed_hosts:
-        raise ConfigError(
-            "allowed_hosts: callers from beyond this machine need a key. Set api_keys (COPILOT_ASGI_API_KEYS) as well."
-        )
-    return LoopbackOnly()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from copilot_asgi.exchange import Stage
-from copilot_asgi.stages.identify import Authenticator, Identify
+from copilot_asgi.stages.identify import Authenticator, Identify, authenticator_for
 from copilot_asgi.stages.lease import Lease
 from copilot_asgi.stages.mending import Mending
 from copilot_asgi.stages.retry import Retry, retry_once
@@ -13,10 +13,10 @@ from copilot_asgi.upstream.client import Upstream
 __all__ = ["default"]
 
 
-def default(upstream: Upstream, authenticate: Authenticator) -> Sequence[Stage]:
-    """The stages that serve a request when nobody says otherwise."""
+def default(upstream: Upstream, authenticate: Authenticator | None = None) -> Sequence[Stage]:
+    """The stages that serve a request when nobody says otherwise. Raises ``ConfigError``."""
     return (
-        Identify(authenticate),  # first: nothing is done for strangers
+        Identify(authenticate or authenticator_for(upstream.settings)),  # first: nothing is done for strangers
         ChooseRoute(upstream),  # before any token is taken: an unknown model costs nothing
         Mending(),  # once for an exchange, around retry: a request must not be prepared twice
         Retry(retry_once),  # around the lease: another try takes a fresh token

@@ -205,25 +205,29 @@ async def test_a_connection_cancelled_before_its_first_request(monkeypatch):
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_release_that_asyncio_cancels():
+@pytest.mark.parametrize("first", [OK, EVENT_STREAM + b"2\r\nok\r\n"], ids=["complete", "left half-way"])
+async def test_a_release_that_asyncio_cancels(first):
     """A connection whose release is cancelled behind anyio's back is closed and forgotten, and its place is free."""
     transport = GuardedTransport(ssl_context())
 
     async def call(client: HttpClient, url: str) -> None:
         async with client.stream("POST", url, headers=[], content=b"") as response:
-            await response.read(10)
+            await response.receive()
+            if first is OK:
+                await response.receive()
             task = asyncio.current_task()
             assert task is not None
             task.cancel()
 
-    async with serving(answering()) as server, open_client(transport=transport) as client:
+    async with serving(answering(first)) as server, open_client(transport=transport) as client:
         with pytest.raises(asyncio.CancelledError):
             await asyncio.create_task(call(client, server.url))
         await server.all_closed()
         assert client._streams.value == 4
-        await client.fetch("GET", server.url, headers=[])
-        assert len(transport._pool.connections) == 1
         assert transport._pool._requests == []
+        async with serving(answering()) as other:
+            await client.fetch("GET", other.url, headers=[])
+            assert len(transport._pool.connections) == 1
 
 
 class Storm:

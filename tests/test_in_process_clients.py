@@ -140,9 +140,10 @@ def test_anthropic_without_a_loop():
     """The synchronous Anthropic client streams too."""
     app = App()
     http = httpx2.Client(transport=sync_in_process_transport(app, library="httpx2"))
-    with anthropic.Anthropic(api_key="key", base_url="http://app.test", http_client=http) as client:
-        with client.messages.stream(model="m", max_tokens=10, messages=[{"role": "user", "content": "hi"}]) as stream:
-            assert "".join(stream.text_stream) == "onetwo"
+    client = anthropic.Anthropic(api_key="key", base_url="http://app.test", http_client=http)
+    hello: Any = {"role": "user", "content": "hi"}
+    with client, client.messages.stream(model="m", max_tokens=10, messages=[hello]) as stream:
+        assert "".join(stream.text_stream) == "onetwo"
     assert app.ended == 1
 
 

@@ -109,7 +109,10 @@ def _keep(settings: Settings, grant: Grant) -> None:
             return user, error
         return user, None
 
-    user, failure = with_upstream(settings, work)
+    _tell(*with_upstream(settings, work))
+
+
+def _tell(user: GitHubUser, failure: CredentialError | None) -> None:
     terminal.say(f"Signed in as {user.login} ({user.plan or 'unknown'} plan).")
     if failure is not None:
         terminal.note("The sign-in is kept, but Copilot does not work with it yet.")

@@ -1,5 +1,6 @@
 """``copilot-asgi models``: what the account may use, and what it costs."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import click
@@ -9,7 +10,6 @@ from copilot_asgi.cli import terminal
 from copilot_asgi.cli.options import UPSTREAM, with_settings
 from copilot_asgi.cli.session import with_upstream
 from copilot_asgi.config_sources import Loaded
-from copilot_asgi.routing import Catalog
 from copilot_asgi.upstream.client import Upstream
 from copilot_asgi.wire.models import Model
 
@@ -45,16 +45,21 @@ class _Listed(msgspec.Struct, frozen=True):
 @with_settings(*UPSTREAM)
 def models(loaded: Loaded, *, as_json: bool) -> None:
     """List the models of the account: context window, longest answer, price, and the APIs each one speaks."""
+    show = _show_json if as_json else _show
+    show(with_upstream(loaded.settings, _catalog))
 
-    async def work(upstream: Upstream) -> Catalog:
-        opened = await upstream.opened()
-        return await opened.catalogs.get(await upstream.resolve_account(None))
 
-    found = with_upstream(loaded.settings, work).models.values()
-    if as_json:
-        terminal.say_json([msgspec.json.decode(model.raw) for model in found])
-    else:
-        terminal.say_table(COLUMNS, [_cells(model) for model in found])
+async def _catalog(upstream: Upstream) -> Iterable[Model]:
+    opened = await upstream.opened()
+    return (await opened.catalogs.get(await upstream.resolve_account(None))).models.values()
+
+
+def _show_json(found: Iterable[Model]) -> None:
+    terminal.say_json([msgspec.json.decode(model.raw) for model in found])
+
+
+def _show(found: Iterable[Model]) -> None:
+    terminal.say_table(COLUMNS, [_cells(model) for model in found])
 
 
 def _cells(model: Model) -> tuple[str, ...]:

@@ -42,7 +42,8 @@ def serve(loaded: Loaded, *, server: str) -> None:
     logs.configure(settings.log_level, settings.log_format, secrets=secrets)
     if settings.identity is IdentityKind.EDITOR:
         terminal.warn(EDITOR_WARNING)
-    _sign_in_first(settings)
+    if not with_upstream(settings, _signed_in):
+        _sign_in(settings)
     with StopSignals() as stop:
         anyio.run(partial(_serve, settings, server, stop), backend_options=loop_options())
 
@@ -80,9 +81,7 @@ def usage_lines(url: str, *, needs_key: bool) -> tuple[str, ...]:
     )
 
 
-def _sign_in_first(settings: Settings) -> None:
-    if with_upstream(settings, _signed_in):
-        return
+def _sign_in(settings: Settings) -> None:
     if not terminal.is_interactive():
         terminal.warn("nobody is signed in; requests get 401 until you run: copilot-asgi login")
         return

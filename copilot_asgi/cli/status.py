@@ -48,7 +48,10 @@ def status(loaded: Loaded) -> None:
 
     The exit status is 1 when nobody is signed in. Works without a network, and says what could not be asked.
     """
-    report = with_upstream(loaded.settings, _report)
+    _show(loaded, with_upstream(loaded.settings, _report))
+
+
+def _show(loaded: Loaded, report: Report) -> None:
     for name, text in _lines(loaded, report):
         terminal.say(f"{name:<15}{text}")
     if isinstance(report.user, GitHubUser) and report.user.quotas:

@@ -19,9 +19,11 @@ COLUMNS = ("allowance", "used", "of", "left", "beyond")
 @with_settings(*UPSTREAM)
 def usage(loaded: Loaded, *, as_json: bool) -> None:
     """Show what is left of the plan's allowances, as GitHub tells it."""
-    user = with_upstream(loaded.settings, ask_user)
-    if as_json:
-        return terminal.say_json(user)
+    show = terminal.say_json if as_json else _show
+    show(with_upstream(loaded.settings, ask_user))
+
+
+def _show(user: GitHubUser) -> None:
     reset = user.quota_reset or "at no known date"
     terminal.say(f"{user.login}: {user.plan or 'unknown'} plan, allowances reset {reset}")
     if user.token_based_billing:
@@ -30,7 +32,6 @@ def usage(loaded: Loaded, *, as_json: bool) -> None:
         terminal.say_table(COLUMNS, map(quota_cells, user.quotas))
     else:
         terminal.say("GitHub named no allowances.")
-    return None
 
 
 async def ask_user(upstream: Upstream) -> GitHubUser:

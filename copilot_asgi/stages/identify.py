@@ -8,12 +8,12 @@ import hmac
 from collections.abc import Iterable
 from typing import Protocol
 
-from copilot_asgi.config import is_loopback
-from copilot_asgi.errors import Unauthenticated
+from copilot_asgi.config import Settings, is_loopback
+from copilot_asgi.errors import ConfigError, Unauthenticated
 from copilot_asgi.exchange import Caller, Exchange, Handler, Headers, Send, header
 from copilot_asgi.secret import Secret
 
-__all__ = ["ApiKeys", "Authenticator", "Identify", "LoopbackOnly"]
+__all__ = ["ApiKeys", "Authenticator", "Identify", "LoopbackOnly", "authenticator_for"]
 
 
 class Authenticator(Protocol):
@@ -70,6 +70,20 @@ class Identify:
         """Raises ``Unauthenticated``."""
         exchange.caller = await self._authenticate(exchange.client, exchange.request.headers)
         await call_next(exchange, send)
+
+
+def authenticator_for(settings: Settings) -> Authenticator:
+    """Keys where some are configured, else this machine only.
+
+    Raises ``ConfigError`` when other hosts' callers are expected without a key.
+    """
+    if settings.api_keys:
+        return ApiKeys(settings.api_keys)
+    if settings.allowed_hosts:
+        raise ConfigError(
+            "allowed_hosts: callers from beyond this machine need a key. Set api_keys (COPILOT_ASGI_API_KEYS) as well."
+        )
+    return LoopbackOnly()
 
 
 def _presented(headers: Headers) -> set[str]:

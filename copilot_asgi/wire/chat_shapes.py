@@ -7,12 +7,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from copilot_asgi.wire.shallow import NOT_JSON, read_object
+from copilot_asgi.wire.shallow import NOT_JSON, NULL, is_null, read_object
 
 __all__ = [
     "DROP",
     "FINISH_REASONS",
-    "NULL",
     "Changes",
     "Choice",
     "Chunk",
@@ -32,7 +31,6 @@ Changes = dict[str, object]
 """New values by key; ``DROP`` takes the key out."""
 
 DROP = msgspec.UNSET
-NULL = msgspec.Raw(b"null")
 
 FINISH_REASONS = ("length", "content_filter", "tool_calls", "function_call", "stop")
 """Those that clients know, the one that wins over the others first: half a tool call must not look like a whole one."""
@@ -111,7 +109,7 @@ class _Usage(msgspec.Struct):
     total_tokens: int | None = None
 
 
-_usage_decoder = msgspec.json.Decoder(_Usage | None)
+_usage_decoder = msgspec.json.Decoder(_Usage)
 
 
 def finish_reason(reason: str | None) -> str | None:
@@ -144,7 +142,7 @@ def completion_tokens(usage: msgspec.Raw) -> int:
         found = _usage_decoder.decode(usage)
     except NOT_JSON:
         return 0
-    return (found and found.completion_tokens) or 0
+    return found.completion_tokens or 0
 
 
 def usage_changes(usage: msgspec.Raw) -> Changes:
@@ -152,12 +150,12 @@ def usage_changes(usage: msgspec.Raw) -> Changes:
 
     Empty when there is nothing to mend; a usage that cannot be read is dropped.
     """
+    if is_null(usage):
+        return {}
     try:
         found = _usage_decoder.decode(usage)
     except NOT_JSON:
         return {"usage": DROP}
-    if found is None:
-        return {}
     counts = {name: min(max(getattr(found, name) or 0, 0), _LARGEST_COUNT) for name in _COUNTS}
     if found.total_tokens is None:
         counts["total_tokens"] = counts["prompt_tokens"] + counts["completion_tokens"]

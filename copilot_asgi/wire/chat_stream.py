@@ -10,7 +10,6 @@ import msgspec
 from copilot_asgi.errors import StreamInterrupted
 from copilot_asgi.wire.chat_shapes import (
     DROP,
-    NULL,
     Changes,
     Choice,
     Chunk,
@@ -23,7 +22,7 @@ from copilot_asgi.wire.chat_shapes import (
 )
 from copilot_asgi.wire.chat_tools import OpenCalls
 from copilot_asgi.wire.error_body import parse_error_body
-from copilot_asgi.wire.shallow import NOT_JSON, is_null, read_array, read_object, starts_with
+from copilot_asgi.wire.shallow import NOT_JSON, NULL, is_null, read_array, read_object, starts_with
 from copilot_asgi.wire.sse import BOM, encode, parse_block
 from copilot_asgi.wire.stream import DONE, EventStream, redacted
 
@@ -118,26 +117,47 @@ class ChatStream(EventStream):
         return [*out, encode(msgspec.json.encode(changed(read_object(data), changes))) if changes else block]
 
     def _with_choices(self, chunk: Chunk, choices: list[Choice], data: bytes, block: bytes) -> list[bytes]:
+        if self._is_plain(chunk, choices):
+            return self._hold_back(None, block)
         top = self._top_changes(chunk)
         mends = [self._mend(choice, position) for position, choice in enumerate(choices)]
         if not self._folds:
             return [_rewritten(data, top, mends) if top or any(mends) else block]
         if len(choices) == 1:
-            return self._hold_back(mends[0], _rewritten(data, top, mends) if top or mends[0] else block)
+            return self._hold_back(mends[0].reason, _rewritten(data, top, mends) if top or mends[0] else block)
         out = []
         for position, mend in enumerate(mends):
             usage: Changes = {} if position == len(mends) - 1 else {"usage": DROP}
-            out += self._hold_back(mend, _rewritten(data, {**top, **usage}, [mend], first=position))
+            out += self._hold_back(mend.reason, _rewritten(data, {**top, **usage}, [mend], first=position))
         return out
 
-    def _hold_back(self, mend: _Mend, block: bytes) -> list[bytes]:
+    def _is_plain(self, chunk: Chunk, choices: list[Choice]) -> bool:
+        """Whether a chunk is text in the middle of a stream that is right so far: most are, and are done with here."""
+        first = choices[0]
+        delta = first.delta
+        if (
+            not self._is_known
+            or not self._folds
+            or first.index != 0
+            or first.finish_reason is not None
+            or delta is None
+        ):
+            return False
+        if delta.tool_calls or delta.role is not None or not isinstance(delta.content, str) or len(choices) > 1:
+            return False
+        if not _names_itself(chunk) or not is_null(chunk.usage):
+            return False
+        self._has_content = self._has_content or bool(delta.content)
+        return 0 in self._finished
+
+    def _hold_back(self, reason: str | None, block: bytes) -> list[bytes]:
         """Pass ``block`` on, unless it ends the answer: another piece may follow, and then it did not."""
         out = [] if self._held is None else [_finishing(self._held, None)]
         self._held = None
-        if mend.reason is None:
+        if reason is None:
             return [*out, block]
         self._held = block
-        self._reasons.append(mend.reason)
+        self._reasons.append(reason)
         return out
 
     def _release(self) -> list[bytes]:
@@ -156,7 +176,7 @@ class ChatStream(EventStream):
         return encode(msgspec.json.encode({**self._identity, "object": OBJECT, "choices": [choice]}))
 
     def _top_changes(self, chunk: Chunk) -> Changes:
-        if self._is_known and chunk.object == OBJECT and chunk.id and chunk.created and chunk.model:
+        if self._is_known and _names_itself(chunk):
             return usage_changes(chunk.usage)
         changes = usage_changes(chunk.usage)
         if chunk.object != OBJECT:
@@ -209,6 +229,12 @@ class ChatStream(EventStream):
             calls.changes(fragment, choice=given, position=position)
             for position, fragment in enumerate(delta.tool_calls)
         ]
+
+
+def _names_itself(chunk: Chunk) -> bool:
+    """Whether a chunk has what all chunks of an answer have in common."""
+    is_named = chunk.object == OBJECT and bool(chunk.id and chunk.model)
+    return is_named and isinstance(chunk.created, int) and chunk.created != 0
 
 
 def _rewritten(data: bytes, top: Changes, mends: list[_Mend], *, first: int = 0) -> bytes:

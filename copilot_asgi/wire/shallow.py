@@ -7,13 +7,16 @@ from collections.abc import Mapping
 
 import msgspec
 
-__all__ = ["NOT_JSON", "Fields", "is_null", "read_array", "read_object", "starts_with"]
+__all__ = ["NOT_JSON", "NULL", "Fields", "is_null", "read_array", "read_object", "starts_with"]
 
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a decoder raises for bytes that are not JSON, are nested too deeply, or hold other types than promised."""
 
 Fields = Mapping[str, msgspec.Raw]
 """The top level of a JSON object."""
+
+NULL = msgspec.Raw(b"null")
+"""What stands for a key that is not there."""
 
 _object_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _array_decoder = msgspec.json.Decoder(list[msgspec.Raw])
@@ -31,7 +34,7 @@ def read_array(text: bytes | msgspec.Raw) -> list[msgspec.Raw]:
 
 def is_null(value: msgspec.Raw) -> bool:
     """Whether a value is JSON's ``null``; a long value is not copied."""
-    return bytes(memoryview(value)[:5]) == b"null"
+    return value is NULL or bytes(memoryview(value)[:5]) == b"null"
 
 
 def starts_with(value: msgspec.Raw, character: bytes) -> bool:

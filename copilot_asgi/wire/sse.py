@@ -44,8 +44,9 @@ class EventSplitter:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The blocks that ``chunk`` completes; a chunk that is one whole block comes back as the same object."""
+        may_exceed = len(self._pending) + len(chunk) > self._limit
         blocks = self._blocks(chunk)
-        if len(self._pending) > self._limit or any(len(block) > self._limit for block in blocks):
+        if may_exceed and max(len(self._pending), *map(len, blocks), 0) > self._limit:
             raise ResponseTooLarge(f"GitHub Copilot sent one event of more than {self._limit} bytes.")
         return blocks
 

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 
 from copilot_asgi.cli import models as models_module
@@ -136,6 +137,23 @@ def test_usage_is_a_table_or_json(signed_in, capsys) -> None:
 def test_allowances_are_told_as_far_as_they_are_known(quota, cells) -> None:
     """Overdrawn allowances are more than used; a question mark is what GitHub did not say."""
     assert quota_cells(quota) == cells
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        ({"login": "o", "token_based_billing": True}, "billed by tokens"),
+        ({"login": "o"}, "GitHub named no allowances."),
+        ({"login": "o\x1b[2J"}, "o[2J: unknown plan, allowances reset at no known date"),
+    ],
+)
+def test_usage_says_what_is_known(user, said, signed_in, capsys) -> None:
+    """An answer with next to nothing in it is shown as such, and cannot steer the terminal."""
+    fault = {"status": 200, "body": json.dumps(user)}
+    script = [{"path": "/copilot_internal/user", "fault": fault}]
+    httpx.post(f"{signed_in['COPILOT_ASGI_GITHUB_URL']}/_simulator/script", json=script).raise_for_status()
+    assert said in output(["usage"], capsys)
 
 
 def test_usage_without_an_account_is_an_error(home, capsys) -> None:

@@ -210,4 +210,6 @@ def test_an_own_app_is_not_warned_about(env, home: Path) -> None:
     options = [part for name, value in OWN_APP.items() for part in ("--" + name.replace("_", "-"), value)]
     with running("serve", "--port", "0", *options, *QUIET, env=env, cwd=home) as process:
         process.url()
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
         assert "identity = editor" not in process.stderr

@@ -35,3 +35,13 @@ def test_the_second_signal_ends_the_process_at_once(first) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, "alive\n")
+
+
+def test_the_second_signal_is_handed_to_the_system(monkeypatch) -> None:
+    """The default action is put back first, and then the signal is raised again."""
+    raised = []
+    monkeypatch.setattr(signal, "raise_signal", lambda number: raised.append((number, signal.getsignal(number))))
+    with StopSignals() as stop:
+        stop.request()
+        stop._handle(signal.SIGTERM, None)
+    assert raised == [(signal.SIGTERM, signal.SIG_DFL)]

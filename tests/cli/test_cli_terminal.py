@@ -80,3 +80,11 @@ def test_names_that_the_terminal_cannot_write_do_not_end_the_program(monkeypatch
     terminal.say("\u4f60")
     sys.stdout.flush()
     assert b"\\u4f60" in raw.getvalue()
+
+
+def test_an_output_that_is_no_file_is_left_as_it_is(monkeypatch) -> None:
+    """Hosts may put anything with ``write`` in the place of stdout."""
+    output = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", output)
+    assert run(["config", "path"]) == 0
+    assert output.getvalue().startswith("settings  ")

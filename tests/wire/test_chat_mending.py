@@ -261,7 +261,9 @@ def test_top_level_is_completed(missing: Json, expected: Json) -> None:
 def test_a_later_chunk_without_id_gets_the_one_before_it() -> None:
     """All chunks of an answer have one id, upstream's own when it ever named one."""
     late = gpt([{"delta": {"content": "x"}, "finish_reason": None, "index": 0}], id="", model="", created=0)
-    assert {chunk.id for chunk in read(run(stream(), [FIRST, late, STOP, DONE]))} == {"chatcmpl-A1"}
+    half = gpt([{"delta": {"content": "y"}, "finish_reason": None, "index": 0}], created=1795170000.5)
+    chunks = read(run(stream(), [FIRST, late, half, STOP, DONE]))
+    assert {(chunk.id, chunk.created) for chunk in chunks} == {("chatcmpl-A1", 1795170000)}
 
 
 def test_split_choices_are_folded() -> None:

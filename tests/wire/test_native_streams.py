@@ -184,7 +184,8 @@ def test_masking_leaves_json() -> None:
     """A token next to a quote, in a list, a key or written with escapes is masked, and the event stays JSON."""
     mender = messages()
     mender.feed(MESSAGE[0])
-    failure = b'data: {"type":"error","error":{"message":"Bearer abc123\\"x\\" gh\\u0075_0123456789abcdef","n":[1,"tid=a"]}}\n\n'
+    message = b'"Bearer abc123\\"x\\" gh\\u0075_0123456789abcdef"'
+    failure = b'data: {"type":"error","error":{"message":' + message + b',"n":[1,"tid=a"]}}\n\n'
     out = mender.feed(failure)
     found = json.loads(out.split(b"data: ")[1])
     assert found["error"] == {"message": 'Bearer ***"x" ***', "n": [1, "***"]}
