@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any
 
 import anyio
-from anyio.abc import ObjectReceiveStream, ObjectSendStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from asgiref.compatibility import guarantee_single_callable
 
 from copilot_asgi.app import CopilotApp
@@ -99,5 +99,5 @@ class _HostLifespan:
         self._from_host.close()
 
 
-def _channel() -> tuple[ObjectSendStream[dict[str, Any]], ObjectReceiveStream[dict[str, Any]]]:
+def _channel() -> tuple[MemoryObjectSendStream[dict[str, Any]], MemoryObjectReceiveStream[dict[str, Any]]]:
     return anyio.create_memory_object_stream[dict[str, Any]](1)

@@ -1,6 +1,7 @@
 """The whole path, in one process: edge, pipeline, tokens, forwarding, and what the client sees when things go wrong."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -8,10 +9,11 @@ import httpx
 import msgspec
 import pytest
 
-from copilot_asgi import CopilotApp, Exchange, Handler, Head, Secret, Send, Settings
+from copilot_asgi import CopilotApp, Exchange, Handler, Head, Secret, Send, Settings, Upstream
 from copilot_asgi.errors import ConfigError
 from copilot_asgi.in_process import in_process_transport
-from copilot_asgi.simulator import FAULTS, Endpoints, Fault, SimulatorSettings
+from copilot_asgi.simulator import FAULTS, Endpoints, Fault, Simulator, SimulatorSettings
+from copilot_asgi.upstream.client import Opened
 from tests.stand import CALLS, CHAT, EMBEDDINGS, MESSAGES, RESPONSES, stand
 
 pytestmark = pytest.mark.anyio
@@ -628,3 +630,165 @@ async def test_responses_keep_their_unknown_fields() -> None:
         response = await it.client.post("/v1/responses", json=body)
         assert response.status_code == 200, response.text
         assert json.loads(it.simulator.requests[-1].body) == body
+
+
+@pytest.mark.parametrize("path", STREAMS)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_of_the_other_kind_is_refused(*, path: str, stream: bool) -> None:
+    """Events for a client that did not ask for a stream, or JSON for one that did, are not passed on."""
+    kinds = {False: ("text/event-stream", "data: {}\n\n"), True: ("application/json", "{}")}
+    kind, body = kinds[stream]
+    async with stand() as it:
+        await it.client.get("/models")
+        it.simulator.enqueue(Fault(status=200, headers=(("content-type", kind),), body=body))
+        response = await it.client.post(path, json={**STREAMS[path], "stream": stream})
+        assert response.status_code == 502
+        assert response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", "null", "<html>", '{"choices":"x"}', '{"choices":[null]}', "\xff"])
+async def test_an_answer_that_is_none_is_a_502(body: str) -> None:
+    """Half JSON, other JSON and no JSON under 200 are an error of upstream, not an answer."""
+    async with stand() as it:
+        await it.client.get("/models")
+        it.simulator.enqueue(Fault(status=200, headers=(("content-type", "application/json"),), body=body))
+        response = await it.client.post("/v1/chat/completions", json=CHAT)
+        assert response.status_code == 502, response.text
+
+
+async def test_an_endless_answer_is_cut_off() -> None:
+    """A whole answer has a limit, and its place comes back."""
+    body = '{"choices":[],"x":"' + "x" * (17 * 1024 * 1024) + '"}'
+    async with stand() as it:
+        await it.client.get("/models")
+        it.simulator.enqueue(Fault(status=200, headers=(("content-type", "application/json"),), body=body))
+        response = await it.client.post("/v1/chat/completions", json=CHAT)
+        assert (response.status_code, response.json()["error"]["code"]) == (502, "response_too_large")
+        assert (await it.client.post("/v1/chat/completions", json=CHAT)).status_code == 200
+
+
+@pytest.mark.parametrize("status", [204, 206, 302, 304])
+async def test_statuses_that_are_no_answer(status: int) -> None:
+    """Redirects are not followed, and nothing but 200 is an answer."""
+    async with stand() as it:
+        await it.client.get("/models")
+        it.simulator.enqueue(Fault(status=status, headers=(("location", "https://evil.example/"),)))
+        response = await it.client.post("/v1/chat/completions", json=CHAT)
+        assert (response.status_code, response.json()["error"]["code"]) == (502, "malformed_response")
+        assert it.simulator.requests[-1].path == "/chat/completions"
+
+
+async def test_embeddings_do_not_stream() -> None:
+    """Asking for a stream of embeddings is a plain mistake."""
+    async with stand() as it:
+        response = await it.client.post("/v1/embeddings", json={**EMBEDDINGS, "stream": True})
+        assert (response.status_code, response.json()["error"]["param"]) == (400, "stream")
+
+
+@pytest.mark.parametrize(("faults", "status"), [(["token_expired"], 200), (["token_expired"] * 2, 401), (["500"], 500)])
+async def test_the_model_list_refreshes_its_token_once(faults: list[str], status: int) -> None:
+    """A refused token costs one new one; what remains is told."""
+    async with stand() as it:
+        it.simulator.fail("/models", *[FAULTS[fault] for fault in faults])
+        assert (await it.client.get("/models")).status_code == status
+
+
+async def test_a_stale_list_is_better_than_none_for_a_while() -> None:
+    """When the list cannot be renewed the last one serves, and upstream is not asked again at once."""
+    async with stand() as it:
+        await it.client.get("/models")
+        opened = await it.app.upstream.opened()
+        opened.catalogs._clock = lambda: 1e12
+        it.simulator.fail("/models", *[FAULTS["502_html"]] * 5)
+        for _ in range(5):
+            assert (await it.client.get("/models")).status_code == 200
+        assert len([request for request in it.simulator.requests if request.path == "/models"]) == 2
+
+
+async def test_the_app_is_its_own_context_as_often_as_asked() -> None:
+    """Entering twice is fine; the resources go with the last one out; later requests open them again."""
+    async with stand() as it:
+        async with it.app.lifespan() as state:
+            assert state == {"copilot": it.app}
+            first = await it.app.upstream.opened()
+        assert await it.app.upstream.opened() is first
+        await it.app.aclose()
+        assert (await it.client.get("/models")).status_code == 200
+        assert await it.app.upstream.opened() is not first
+
+
+async def test_a_start_that_fails_is_told_to_the_server() -> None:
+    """Lifespan reports why the app cannot start."""
+    settings = Settings()
+    app = CopilotApp(settings, upstream=BrokenUpstream(settings))
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await app({"type": "lifespan"}, receive, send)
+    assert sent == [{"type": "lifespan.startup.failed", "message": "no certificates"}]
+
+
+class BrokenUpstream(Upstream):
+    """An upstream that cannot be opened."""
+
+    async def opened(self) -> Opened:
+        raise OSError("no certificates")
+
+
+async def test_unknown_scopes_are_left_alone() -> None:
+    """A kind of scope that nobody knows yet is neither answered nor an error."""
+
+    async def never(*arguments: object) -> Any:
+        raise AssertionError
+
+    await CopilotApp(Settings())({"type": "webtransport"}, never, never)
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2", None])
+async def test_the_client_of_the_app(library: Any) -> None:
+    """``client()`` calls the app without a socket, in the library that is wanted."""
+    async with stand() as it, it.app.client(library) as client:
+        assert type(client).__module__.startswith(library or "httpx2")
+        assert (await client.get("/healthz")).json() == {"status": "alive"}
+
+
+async def test_a_client_that_left_while_the_token_was_fetched() -> None:
+    """The one who began the exchange leaves; the others get their token, from that same exchange."""
+    async with stand() as it:
+        it.simulator.fail("/copilot_internal/v2/token", Fault(delay=0.05))
+        statuses: list[int] = []
+
+        async def call() -> None:
+            statuses.append((await it.client.post("/v1/chat/completions", json=CHAT)).status_code)
+
+        async with anyio.create_task_group() as group:
+            with anyio.move_on_after(0.01):
+                group.start_soon(call)
+                await it.client.post("/v1/chat/completions", json=CHAT)
+        assert statuses == [200]
+        assert it.simulator.exchanges == 1
+
+
+async def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without settings of its own the app reads them where people write them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COPILOT_ASGI_MAX_STREAMS", "7")
+    assert CopilotApp().settings.max_streams == 7
+    from copilot_asgi.asgi import app, create_app
+
+    assert isinstance(app, CopilotApp)
+    assert create_app().settings.max_streams == 7
+
+
+async def test_the_fixtures_for_users(copilot_app: CopilotApp, copilot_simulator: Simulator) -> None:
+    """A user's test has an app that is signed in to a simulator."""
+    async with copilot_app.client() as client:
+        response = await client.post("/v1/chat/completions", json=CHAT)
+    assert response.json()["choices"][0]["message"]["content"] == "You said: hello"
+    assert copilot_simulator.violations == []
+    await copilot_app.aclose()

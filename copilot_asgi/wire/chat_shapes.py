@@ -91,7 +91,7 @@ class Choice(msgspec.Struct):
 
 
 class Chunk(msgspec.Struct):
-    """A chunk or a whole answer; ``type``, ``content`` and ``stop_reason`` are those of an Anthropic message."""
+    """A chunk or a whole answer; ``type`` is that of an Anthropic message in its place."""
 
     object: str | None = None
     id: str | None = None

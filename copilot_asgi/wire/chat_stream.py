@@ -62,7 +62,7 @@ class ChatStream(EventStream):
 
     def __init__(self, model: str, *, include_usage: bool, choices: int = 1, created: int, id: str) -> None:
         super().__init__()
-        self._identity: dict[str, str | float] = {"id": id, "created": created, "model": model}
+        self._identity: dict[str, str | int] = {"id": id, "created": created, "model": model}
         self._is_known = False
         self._include_usage = include_usage
         self._folds = choices == 1
@@ -118,6 +118,7 @@ class ChatStream(EventStream):
 
     def _with_choices(self, chunk: Chunk, choices: list[Choice], data: bytes, block: bytes) -> list[bytes]:
         if self._is_plain(chunk, choices):
+            self._has_content = True
             return self._hold_back(None, block)
         top = self._top_changes(chunk)
         mends = [self._mend(choice, position) for position, choice in enumerate(choices)]
@@ -133,22 +134,14 @@ class ChatStream(EventStream):
 
     def _is_plain(self, chunk: Chunk, choices: list[Choice]) -> bool:
         """Whether a chunk is text in the middle of a stream that is right so far: most are, and are done with here."""
-        first = choices[0]
-        delta = first.delta
-        if (
-            not self._is_known
-            or not self._folds
-            or first.index != 0
-            or first.finish_reason is not None
-            or delta is None
-        ):
+        choice = choices[0]
+        delta = choice.delta
+        if len(choices) > 1 or choice.index != 0 or choice.finish_reason is not None or delta is None:
             return False
-        if delta.tool_calls or delta.role is not None or not isinstance(delta.content, str) or len(choices) > 1:
+        if not delta.content or not isinstance(delta.content, str) or delta.tool_calls or delta.role is not None:
             return False
-        if not _names_itself(chunk) or not is_null(chunk.usage):
-            return False
-        self._has_content = self._has_content or bool(delta.content)
-        return 0 in self._finished
+        is_known = self._is_known and self._folds and 0 in self._finished
+        return is_known and _names_itself(chunk) and is_null(chunk.usage)
 
     def _hold_back(self, reason: str | None, block: bytes) -> list[bytes]:
         """Pass ``block`` on, unless it ends the answer: another piece may follow, and then it did not."""
@@ -181,14 +174,15 @@ class ChatStream(EventStream):
         changes = usage_changes(chunk.usage)
         if chunk.object != OBJECT:
             changes["object"] = OBJECT
-        for name, value in (("id", chunk.id), ("created", chunk.created), ("model", chunk.model)):
+        created = int(chunk.created or 0)
+        for name, value in (("id", chunk.id), ("created", created), ("model", chunk.model)):
             if not value:
                 changes[name] = self._identity[name]
             elif not self._is_known:
                 self._identity[name] = value
-        self._is_known = self._is_known or bool(chunk.id and chunk.created and chunk.model)
-        if isinstance(chunk.created, float):
-            changes["created"] = int(chunk.created)
+        self._is_known = self._is_known or bool(chunk.id and created and chunk.model)
+        if created and isinstance(chunk.created, float):
+            changes["created"] = created
         return changes
 
     def _mend(self, choice: Choice, position: int) -> _Mend:
@@ -248,13 +242,12 @@ def _rewritten(data: bytes, top: Changes, mends: list[_Mend], *, first: int = 0)
 def _mended(raw: msgspec.Raw, mend: _Mend) -> Changes:
     fields = read_object(raw)
     text = next((fields[name] for name in ("delta", "message") if name in fields and not is_null(fields[name])), None)
-    delta: Changes = {} if text is None else dict(read_object(text))
+    delta = {} if text is None else read_object(text)
+    changes = dict(mend.delta)
     if any(mend.calls):
-        calls = read_array(msgspec.json.encode(delta["tool_calls"]))
-        delta["tool_calls"] = [
-            changed(read_object(call), mended) for call, mended in zip(calls, mend.calls, strict=True)
-        ]
-    return changed(fields, {**mend.choice, "delta": changed(delta, mend.delta)})
+        calls = zip(read_array(delta["tool_calls"]), mend.calls, strict=True)
+        changes["tool_calls"] = [changed(read_object(call), mended) for call, mended in calls]
+    return changed(fields, {**mend.choice, "delta": changed(delta, changes)})
 
 
 def _finishing(block: bytes, reason: str | None) -> bytes:

@@ -27,6 +27,9 @@ __all__ = [
 ]
 
 _DIALECT_OF: Mapping[str, Dialect] = MappingProxyType({path: dialect for dialect, path in UPSTREAM_PATHS.items()})
+_DIALECTS_OF_TYPE: Mapping[str, tuple[Dialect, ...]] = MappingProxyType(
+    {"chat": (Dialect.CHAT,), "embeddings": (Dialect.EMBEDDINGS,)}
+)
 _PAGE_LIMIT = 1000
 _EFFORTS = ("low", "medium", "high", "max", "xhigh")
 
@@ -136,8 +139,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         """What upstream speaks for this model; older entries leave it to the model's type."""
         if self.supported_endpoints:
             return tuple(_DIALECT_OF[path] for path in self.supported_endpoints if path in _DIALECT_OF)
-        kind = self.capabilities and self.capabilities.type
-        return (Dialect.EMBEDDINGS,) if kind == "embeddings" else (Dialect.CHAT,)
+        return _DIALECTS_OF_TYPE.get((self.capabilities and self.capabilities.type) or "chat", ())
 
 
 class _Catalog(msgspec.Struct):

@@ -49,7 +49,7 @@ def test_consent_is_asked_on_a_terminal_and_no_means_no(home: Path, env: dict[st
         terminal.wait_for("not supported by GitHub")
         terminal.wait_for("suspension")
         terminal.wait_for("own_app")
-        terminal.wait_for(r"\[y/N\]")
+        terminal.wait_for(r"\[y/N\]: ")
         terminal.type("\n")
         assert terminal.wait() == 130
         assert "Enter  " not in terminal.text
@@ -60,7 +60,7 @@ def test_consent_is_asked_on_a_terminal_and_no_means_no(home: Path, env: dict[st
 def test_ctrl_c_at_the_question_ends_quietly(home: Path, env: dict[str, str]) -> None:
     """One press is enough, and it is no error."""
     with on_terminal("login", env=env, cwd=home) as terminal:
-        terminal.wait_for(r"\[y/N\]")
+        terminal.wait_for(r"\[y/N\]: ")
         terminal.type("\x03")
         assert terminal.wait() == 130
         assert "Traceback" not in terminal.text
@@ -82,7 +82,7 @@ def test_a_terminal_gets_a_countdown_and_ctrl_c_cancels(home: Path, tmp_path: Pa
             "COPILOT_ASGI_DATA_DIR": str(home / "data"),
         }
         with on_terminal("login", "--no-browser", env=env, cwd=home) as terminal:
-            terminal.wait_for(r"\[y/N\]")
+            terminal.wait_for(r"\[y/N\]: ")
             terminal.type("y\n")
             code = terminal.wait_for(r"Enter  ([A-Z]{4}-[A-Z]{4})")[1]
             terminal.wait_for("\x1b]52;c;[A-Za-z0-9+/=]+\a")

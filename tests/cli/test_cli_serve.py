@@ -131,9 +131,9 @@ def test_on_a_terminal_it_signs_in_first(env, home: Path) -> None:
     """One command from nothing to serving; Ctrl-C ends it with 0."""
     with on_terminal("serve", "--port", "0", env=env, cwd=home) as terminal:
         terminal.wait_for("Nobody is signed in yet")
-        terminal.wait_for(r"yourself on this machine\? \[y/N\]")
+        terminal.wait_for(r"yourself on this machine\? \[y/N\]: ")
         terminal.type("y\n")
-        terminal.wait_for(r"browser here\? \[y/N\]")
+        terminal.wait_for(r"browser here\? \[y/N\]: ")
         terminal.type("\n")
         terminal.wait_for("Signed in as octocat")
         url = terminal.wait_for(r"listening on (http://\S+)")[1]

@@ -266,6 +266,13 @@ def test_a_later_chunk_without_id_gets_the_one_before_it() -> None:
     assert {(chunk.id, chunk.created) for chunk in chunks} == {("chatcmpl-A1", 1795170000)}
 
 
+def test_a_finish_chunk_of_ours_looks_like_the_others() -> None:
+    """When upstream forgot the reason, the chunk that tells it has upstream's id, model and whole seconds."""
+    odd = gpt([{"delta": {"content": "x"}, "finish_reason": None, "index": 0}], created=1795170000.5)
+    last = read(run(stream(), [odd, DONE]))[-1]
+    assert (last.id, last.model, last.created) == ("chatcmpl-A1", "gpt-4o-2024-11-20", 1795170000)
+
+
 def test_split_choices_are_folded() -> None:
     """Claude's text under choice 0 and call under choice 1 become one answer with one finish reason."""
     folded = Folded(read(run(stream(), SPLIT)))
@@ -544,6 +551,7 @@ def test_ends(name: str) -> None:
         b'{"choices":[{"delta":{"content":"\\ud800"}}]}',
         b'{"choices":[{"delta":{"tool_calls":{}}}]}',
         b'{"choices":[{"index":NaN,"delta":{}}]}',
+        b'{"choices":[{"index":0,"delta":{}}],"created":1e999}',
         b'{"choices":' + b"[" * 100_000,
     ],
 )
