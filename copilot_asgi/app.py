@@ -189,6 +189,7 @@ class CopilotApp:
         visit.body_read = True
         request = Request.decode(target.endpoint.dialect, visit.call.headers, body)
         exchange = Exchange(id=visit.id, received_at=time.monotonic(), client=visit.call.client, request=request)
+        visit.exchange = exchange
 
         async def work() -> None:
             await self._handle(exchange, visit.responder.send)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from copilot_asgi.credentials.accounts import Account
     from copilot_asgi.credentials.credential import Credential
     from copilot_asgi.routing import Route
+    from copilot_asgi.wire.stream import StreamMender
 
 __all__ = ["Caller", "Exchange", "Handler", "Head", "Headers", "Part", "Request", "Send", "Stage", "header"]
 
@@ -131,10 +132,22 @@ class Exchange:
     """One client request and its response. Each field has one writer (in brackets).
 
     ``id``, ``received_at`` (seconds, monotonic), ``client`` (its address), ``dialect`` (edge); ``request`` (edge, then
-    mending and translation); ``caller`` (identify); ``route`` (route); ``account``, ``credential`` (lease).
+    mending and translation); ``caller`` (identify); ``route`` (route); ``stream`` (mending: how far a stream has come);
+    ``account``, ``credential`` (lease).
     """
 
-    __slots__ = ("account", "caller", "client", "credential", "dialect", "id", "received_at", "request", "route")
+    __slots__ = (
+        "account",
+        "caller",
+        "client",
+        "credential",
+        "dialect",
+        "id",
+        "received_at",
+        "request",
+        "route",
+        "stream",
+    )
 
     def __init__(self, *, id: str, received_at: float, client: str | None, request: Request) -> None:
         self.id = id
@@ -144,6 +157,7 @@ class Exchange:
         self.dialect = request.dialect
         self.caller: Caller | None = None
         self.route: Route | None = None
+        self.stream: StreamMender | None = None
         self.account: Account | None = None
         self.credential: Credential | None = None
 

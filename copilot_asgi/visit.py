@@ -8,10 +8,10 @@ from uuid import uuid4
 
 from copilot_asgi.edge import ClientDisconnected, Incoming, Responder
 from copilot_asgi.errors import CopilotASGIError
-from copilot_asgi.exchange import Headers, header
+from copilot_asgi.exchange import Exchange, Headers, header
 from copilot_asgi.paths import Target
 from copilot_asgi.secret import redact
-from copilot_asgi.wire.dialect import Dialect, error_event, render_error
+from copilot_asgi.wire.dialect import Dialect, ResponseProgress, error_event, render_error
 
 __all__ = ["Visit"]
 
@@ -27,6 +27,7 @@ class Visit:
         self.target = target
         self.dialect = _dialect(call, target)
         self.body_read = False
+        self.exchange: Exchange | None = None
         self.responder = Responder(
             send, extra=_id_headers(self.dialect, self.id), bodiless=call.method == "HEAD", patience=patience
         )
@@ -41,7 +42,7 @@ class Visit:
         responder = self.responder
         if responder.started:
             if responder.streaming:
-                await responder.send(error_event(error, self.dialect, request_id=self.id))
+                await responder.send(error_event(error, self.dialect, request_id=self.id, progress=self._progress))
             await responder.finish()
             return
         if self.call.has_body and not self.body_read and self.call.http1:
@@ -49,6 +50,11 @@ class Visit:
             responder.extra += ((b"connection", b"close"),)
         rendered = render_error(error, self.dialect, request_id=self.id, now=time.time())
         await responder.respond(rendered.status, rendered.headers, rendered.body)
+
+    @property
+    def _progress(self) -> ResponseProgress | None:
+        stream = None if self.exchange is None else self.exchange.stream
+        return None if stream is None else stream.progress
 
 
 def _dialect(call: Incoming, target: Target | None) -> Dialect:

@@ -388,6 +388,10 @@ async def test_a_cut_stream_ends_in_an_error_event(*, path: str, abort: bool) ->
         assert words.encode() in events[-1][1]
         text = b"".join(data for _, data in events)
         assert not any(end in text for end in (b"[DONE]", b"message_stop", b"response.completed"))
+        if path == "/v1/responses":
+            begun, failed = json.loads(events[0][1]), json.loads(events[-1][1])
+            assert failed["response"]["id"] == begun["response"]["id"]
+            assert failed["sequence_number"] == json.loads(events[-2][1])["sequence_number"] + 1
 
 
 @pytest.mark.parametrize("path", STREAMS)

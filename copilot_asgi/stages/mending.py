@@ -29,7 +29,7 @@ class Mending:
         """Raises ``StreamInterrupted``, ``MalformedResponse``, ``ResponseTooLarge``, or ``BadRequest``."""
         assert exchange.route is not None
         plan = plan_native(exchange.request, exchange.route.model, answer_id=exchange.id, now=int(time.time()))
-        exchange.request = plan.request
+        exchange.request, exchange.stream = plan.request, plan.stream
         if plan.stream is not None:
             await _stream(exchange, plan.stream, send, call_next)
         else:

@@ -34,7 +34,12 @@ class ResponsesStream(EventStream):
 
     def __init__(self) -> None:
         super().__init__()
-        self.progress = ResponseProgress()
+        self._progress = ResponseProgress()
+
+    @property
+    def progress(self) -> ResponseProgress:
+        """Ids and numbers that the client has seen."""
+        return self._progress
 
     def _event(self, name: str, data: bytes, block: bytes) -> list[bytes]:
         if data.strip() == b"[DONE]":
@@ -49,10 +54,10 @@ class ResponsesStream(EventStream):
         return [block]
 
     def _remember(self, event: _Event) -> None:
-        before = self.progress
+        before = self._progress
         number = before.sequence_number + 1 if event.sequence_number is None else event.sequence_number
         if event.response is None or before.response_id:
-            self.progress = ResponseProgress(number, before.response_id, before.model, before.created)
+            self._progress = ResponseProgress(number, before.response_id, before.model, before.created)
             return
         first = event.response
-        self.progress = ResponseProgress(number, first.id, first.model, int(first.created_at))
+        self._progress = ResponseProgress(number, first.id, first.model, int(first.created_at))

@@ -11,6 +11,7 @@ import msgspec
 
 from copilot_asgi.errors import StreamInterrupted
 from copilot_asgi.secret import redact
+from copilot_asgi.wire.dialect import ResponseProgress
 from copilot_asgi.wire.error_body import error_under_success
 from copilot_asgi.wire.shallow import NOT_JSON
 from copilot_asgi.wire.sse import BOM, EventSplitter, encode, parse_block
@@ -25,6 +26,10 @@ class StreamMender(Protocol):
 
     done: bool
     complete: bool
+
+    @property
+    def progress(self) -> ResponseProgress | None:
+        """What an error event of ours must fit to, in dialects where it must."""
 
     def feed(self, chunk: bytes) -> bytes:
         """What to pass on now."""
@@ -46,6 +51,11 @@ class EventStream(ABC):
         self._started = False
         self._answered = False
         self._line_feed_sent = False
+
+    @property
+    def progress(self) -> ResponseProgress | None:
+        """What an error event of ours must fit to: nothing, unless a dialect says otherwise."""
+        return None
 
     def feed(self, chunk: bytes) -> bytes:
         """What to pass on now; ``chunk`` itself when it is whole events that need no mending.
