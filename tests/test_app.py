@@ -424,6 +424,20 @@ async def test_a_hang_after_the_end_is_not_waited_for() -> None:
         assert response.status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
+async def test_comments_alone_are_no_answer(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that is kept alive with comments and never goes on is given up, with an error event."""
+    monkeypatch.setattr("copilot_asgi.stages.mending.EVENT_TIMEOUT", 0.1)
+    async with stand() as it:
+        await it.client.get("/models")
+        it.simulator.enqueue(Fault(endless_comments=True, gap=0.001))
+        with anyio.fail_after(10):
+            events = await it.events(path, STREAMS[path])
+        name, words = ENDINGS[path]
+        assert (events[-1][0], words.encode() in events[-1][1]) == (name, True)
+        assert it.simulator.open_streams == 0
+
+
 async def test_a_leaving_client_frees_the_upstream() -> None:
     """Closing the response early closes the stream upstream."""
     async with stand() as it:

@@ -9,7 +9,7 @@ import time
 
 import anyio
 
-from copilot_asgi.errors import MalformedResponse, ResponseTooLarge
+from copilot_asgi.errors import MalformedResponse, ResponseTooLarge, UpstreamTimeout
 from copilot_asgi.exchange import Exchange, Handler, Head, Part, Send, header
 from copilot_asgi.native import plan_native
 from copilot_asgi.wire.stream import StreamMender
@@ -18,8 +18,11 @@ __all__ = ["Mending"]
 
 ANSWER_LIMIT = 16 * 1024 * 1024
 
-# Upstream gets this long to end a response whose terminal event has come, so that its connection can be kept.
+# Upstream gets this long, in seconds, to end a response whose terminal event has come: so its connection can be kept.
 END_GRACE = 0.5
+
+# Keep-alive comments do not count as an answer: after so many seconds without an event a stream is given up.
+EVENT_TIMEOUT = 600.0
 
 
 class Mending:
@@ -41,20 +44,23 @@ class Mending:
 
 
 async def _stream(exchange: Exchange, mender: StreamMender, send: Send, call_next: Handler) -> None:
-    with anyio.CancelScope() as scope:
+    with anyio.CancelScope(deadline=anyio.current_time() + EVENT_TIMEOUT) as scope:
         pieces = _Pieces(mender, send, scope)
         await call_next(exchange, pieces)
+    if scope.cancelled_caught and not mender.done:
+        raise UpstreamTimeout("GitHub Copilot kept the stream open for ten minutes without an event.")
     await pieces.finish()
 
 
 class _Pieces:
-    """A ``Send`` that mends piece by piece, and stops the call soon after the terminal event."""
+    """A ``Send`` that mends piece by piece; the deadline of ``scope`` follows the events."""
 
     def __init__(self, mender: StreamMender, send: Send, scope: anyio.CancelScope) -> None:
         self._mender = mender
         self._send = send
         self._scope = scope
         self._head: Head | None = None
+        self._events = 0
 
     async def __call__(self, part: Part) -> None:
         if isinstance(part, Head):
@@ -62,8 +68,9 @@ class _Pieces:
             self._head = part
             return
         await self._pass_on(self._mender.feed(part))
-        if self._mender.done:
-            self._scope.deadline = anyio.current_time() + END_GRACE
+        if self._mender.events != self._events:
+            self._events = self._mender.events
+            self._scope.deadline = anyio.current_time() + (END_GRACE if self._mender.done else EVENT_TIMEOUT)
 
     async def finish(self) -> None:
         """Send what the mender still holds; raises ``StreamInterrupted`` when the stream is not whole."""

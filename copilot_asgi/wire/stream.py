@@ -26,6 +26,7 @@ class StreamMender(Protocol):
 
     done: bool
     complete: bool
+    events: int
 
     @property
     def progress(self) -> ResponseProgress | None:
@@ -41,12 +42,14 @@ class StreamMender(Protocol):
 class EventStream(ABC):
     """The part of a mender that is the same for each dialect.
 
-    ``done``: the terminal event has been seen, what follows is ignored. ``complete``: it was one of success.
+    ``done``: the terminal event has been seen, what follows is ignored. ``complete``: it was one of success. ``events``
+    counts what came, without comments.
     """
 
     def __init__(self) -> None:
         self.done = False
         self.complete = False
+        self.events = 0
         self._splitter = EventSplitter()
         self._started = False
         self._answered = False
@@ -101,6 +104,7 @@ class EventStream(ABC):
         self._started = True
         if not data.strip():
             return [block]
+        self.events += 1
         try:
             return self._event(name, data, block)
         except NOT_JSON:
