@@ -119,6 +119,8 @@ class Client:
         }
         response = Response()
         gone = anyio.Event()
+        if leave_after == 0:
+            gone.set()
         sent = [False]
 
         async def receive() -> dict[str, Any]:
@@ -163,10 +165,13 @@ class Client:
         """A model call as an editor makes it."""
         token = token or await self.exchange()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        leave_after = int(named.pop("leave-after", "0")) or None
+        leave_after = int(named.pop("leave-after", "-1"))
         given = {**EDITOR, "authorization": f"Bearer {token}", **named}
         return await self.post(
-            path, body, headers={name: value for name, value in given.items() if value}, leave_after=leave_after
+            path,
+            body,
+            headers={name: value for name, value in given.items() if value},
+            leave_after=None if leave_after < 0 else leave_after,
         )
 
     async def chat(self, text: str = "hello", *, model: str = "gpt-4.1", **body: object) -> Response:
