@@ -6,6 +6,7 @@ CopilotASGIError
   Refused                      we said no
     BadRequest 400   Unauthenticated 401   Forbidden 403   UnknownModel 404   NotFound 404
     MethodNotAllowed 405   BodyTimeout 408   BodyTooLarge 413   UnsupportedMediaType 415
+    TranslationError 400       the other dialect cannot say that
     Overloaded 503   Draining 503
   CredentialError
     LoginRequired 401          nobody is signed in, or GitHub no longer takes the token
@@ -49,6 +50,7 @@ __all__ = [
     "StoreError",
     "StreamInterrupted",
     "TokenExchangeFailed",
+    "TranslationError",
     "Unauthenticated",
     "UnknownModel",
     "UnsupportedMediaType",
@@ -108,6 +110,13 @@ class BadRequest(Refused):
     """The request cannot be understood or cannot be served as it is."""
 
     status = 400
+
+
+class TranslationError(Refused):
+    """The model speaks another dialect, which cannot say what was asked; leaving it out would give a wrong answer."""
+
+    status = 400
+    code = "unsupported_parameter"
 
 
 class Unauthenticated(Refused):
