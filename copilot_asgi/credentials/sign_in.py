@@ -18,9 +18,7 @@ from copilot_asgi.errors import (
     DeviceFlowDenied,
     DeviceFlowExpired,
     DeviceFlowFailed,
-    ResponseTooLarge,
-    UpstreamTimeout,
-    UpstreamUnavailable,
+    UpstreamError,
 )
 from copilot_asgi.secret import Secret
 
@@ -101,5 +99,5 @@ async def _post(fetch: Fetch, identity: Identity, post: Post) -> FetchedResponse
     headers = (*identity.auth_headers, (b"content-type", b"application/x-www-form-urlencoded"))
     try:
         return await fetch("POST", post.url, headers=headers, content=urlencode(post.form).encode("ascii"))
-    except (UpstreamUnavailable, UpstreamTimeout, ResponseTooLarge):
+    except UpstreamError:
         return None

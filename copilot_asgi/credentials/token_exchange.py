@@ -15,8 +15,8 @@ from copilot_asgi.credentials.tolerant import json_object, mapping, number, text
 from copilot_asgi.errors import (
     CredentialError,
     LoginRequired,
-    ResponseTooLarge,
     TokenExchangeFailed,
+    UpstreamError,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
@@ -61,7 +61,7 @@ async def exchange(fetch: Fetch, account: Account, identity: Identity, hosts: Gi
         raise TokenExchangeFailed("GitHub did not answer in time when asked for a Copilot token.", status=504) from None
     except UpstreamUnavailable as error:
         raise TokenExchangeFailed(f"GitHub cannot be reached for a Copilot token: {error.message}") from error
-    except ResponseTooLarge:
+    except UpstreamError:  # too large, broken off, or no HTTP at all
         raise _garbage() from None
     if response.status != 200:
         raise refusal(response, account, now)

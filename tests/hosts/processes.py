@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PATIENCE = 20.0  # seconds; only what is broken takes that long
@@ -47,12 +47,13 @@ def free_port() -> int:
 
 
 class Process:
-    """A program under way whose output is collected in ``output``."""
+    """A program under way, with a process group of its own; ``output`` is what it has written so far."""
 
     def __init__(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> None:
         self._process = subprocess.Popen(
-            command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+            command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
         self.output = ""
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -87,8 +88,9 @@ class Process:
         return status
 
     def close(self) -> None:
-        if not self.ended:
-            self._process.kill()
+        # Its workers, too: they would keep the output open.
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
