@@ -30,7 +30,7 @@ def _bad_messages(call: Call) -> str | None:
     given = call.fields.get("messages")
     if not isinstance(given, list) or not given:
         return "messages: a list with at least one message is required"
-    roles = [message.get("role") if isinstance(message, dict) else None for message in given]
+    roles = [string(object_of(message).get("role")) for message in given]
     unknown = [role for role in roles if role not in _ROLES]
     return f"messages: unknown role {unknown[0]!r}" if unknown else None
 
@@ -51,8 +51,9 @@ def _sampling(call: Call) -> str | None:
     if call.model.generation < REASONING_GENERATION:
         return None
     for name, default in _FINISHED_SAMPLING.items():
-        if call.fields.get(name) not in {None, default}:
-            return f"Unsupported value: '{name}' does not support {call.fields[name]} with this model."
+        given = call.fields.get(name)
+        if given is not None and given != default:
+            return f"Unsupported value: '{name}' does not support {given} with this model."
     return None
 
 
@@ -62,7 +63,7 @@ def _service_tier(call: Call) -> str | None:
 
 def _tool_choice(call: Call) -> str | None:
     choice = call.fields.get("tool_choice")
-    if choice is None or choice in _CHOICES:
+    if choice is None or string(choice) in _CHOICES:
         return None
     name = string(object_of(object_of(choice).get("function")).get("name"))
     if object_of(choice).get("type") != "function" or not name:

@@ -153,7 +153,7 @@ def _effort(call: Call) -> str | None:
 
 
 def _forced_thinking(call: Call) -> str | None:
-    forced = object_of(call.fields.get("tool_choice")).get("type") in {"any", "tool"}
+    forced = string(object_of(call.fields.get("tool_choice")).get("type")) in {"any", "tool"}
     return "Thinking may not be enabled when tool_choice forces tool use." if forced and call.prompt.thinking else None
 
 
@@ -186,7 +186,7 @@ def _cache_scope(call: Call) -> str | None:
 
 def _cache_place(call: Call) -> str | None:
     for path, _, block in _cache_controls(call.fields):
-        if block.get("type") in {"thinking", "redacted_thinking"}:
+        if string(block.get("type")) in {"thinking", "redacted_thinking"}:
             return f"{path}: cache_control cannot be set on thinking blocks"
     return None
 

@@ -40,7 +40,7 @@ def _roles(call: Call) -> str | None:
     if SYSTEM_BETA in call.request.header("anthropic-beta"):
         allowed.add("system")
     for index, message in enumerate(_messages(call)):
-        if message.get("role") not in allowed:
+        if string(message.get("role")) not in allowed:
             return f"messages.{index}.role: Input should be 'user' or 'assistant'"
     return None
 
@@ -79,7 +79,7 @@ def _image_url(call: Call) -> str | None:
         source = object_of(block.get("source"))
         if source.get("type") != "base64":
             return f"{place}.image.source: only base64 images are supported"
-        if source.get("media_type") not in IMAGE_TYPES:
+        if string(source.get("media_type")) not in IMAGE_TYPES:
             return f"{place}.image.source.base64.media_type: unexpected value {source.get('media_type')!r}"
     return None
 
@@ -88,7 +88,7 @@ def _documents(call: Call) -> str | None:
     refused = [
         place
         for place, block in _of_type(call, "document")
-        if object_of(block.get("source")).get("type") in {"file", "url"}
+        if string(object_of(block.get("source")).get("type")) in {"file", "url"}
     ]
     return f"{refused[0]}.document.source: this source is not supported" if refused else None
 

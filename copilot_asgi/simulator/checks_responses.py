@@ -56,7 +56,7 @@ def _misplaced(call: Call) -> str | None:
 
 
 def _store(call: Call) -> str | None:
-    return "store: only false is supported" if call.fields.get("store") not in {None, False} else None
+    return "store: only false is supported" if call.fields.get("store") else None
 
 
 def _background(call: Call) -> str | None:
@@ -78,13 +78,14 @@ def _service_tier(call: Call) -> str | None:
 
 
 def _temperature(call: Call) -> str | None:
-    fixed = bool(call.model.efforts) and call.fields.get("temperature") not in {None, 1}
+    given = call.fields.get("temperature")
+    fixed = bool(call.model.efforts) and given is not None and given != 1
     return "Unsupported parameter: 'temperature' is not supported with this model." if fixed else None
 
 
 def _effort(call: Call) -> str | None:
     effort = object_of(call.fields.get("reasoning")).get("effort")
-    if effort is None or effort in {*call.model.efforts, "low", "medium", "high"} - {"minimal"}:
+    if effort is None or string(effort) in {*call.model.efforts, "low", "medium", "high"} - {"minimal"}:
         return None
     return f"reasoning.effort {effort!r} is not supported by this model"
 
@@ -97,7 +98,7 @@ def _output_tokens(call: Call) -> str | None:
 
 def _tools(call: Call) -> str | None:
     for tool in objects(call.fields.get("tools")):
-        kind = tool.get("type")
+        kind = string(tool.get("type"))
         if kind not in TOOL_TYPES:
             return f"tools: type {kind!r} is not supported"
         if kind in {"function", "custom", "namespace"} and not tool.get("name"):
@@ -160,7 +161,9 @@ def _namespaces(call: Call) -> str | None:
         for tool in objects(group.get("tools"))
     }
     lost = [
-        item for item in _of_type(call, "function_call") if item.get("name") in inside and not item.get("namespace")
+        item
+        for item in _of_type(call, "function_call")
+        if string(item.get("name")) in inside and not item.get("namespace")
     ]
     return f"Missing namespace for function_call '{lost[0].get('name')}'" if lost else None
 

@@ -102,7 +102,7 @@ def read_chat(fields: Object) -> Prompt:
     format_ = object_of(fields.get("response_format"))
     schema = object_of(object_of(format_.get("json_schema")).get("schema"))
     limit = number(fields.get("max_completion_tokens")) or number(fields.get("max_tokens"))
-    thinks = fields.get("reasoning_effort") in _THINKING_EFFORTS or number(fields.get("thinking_budget")) > 0
+    thinks = string(fields.get("reasoning_effort")) in _THINKING_EFFORTS or number(fields.get("thinking_budget")) > 0
     return Prompt(
         turns=tuple(_chat_turn(message) for message in objects(fields.get("messages"))),
         tools=tuple(_function(object_of(tool.get("function"))) for tool in objects(fields.get("tools"))),
@@ -133,7 +133,9 @@ def read_responses(fields: Object) -> Prompt:
         choice=string(choice) or "auto",
         forced=string(object_of(choice).get("name")),
         parallel=fields.get("parallel_tool_calls") is not False,
-        schema=object_of(format_.get("schema")) if format_.get("type") in {"json_schema", "json_object"} else None,
+        schema=object_of(format_.get("schema"))
+        if string(format_.get("type")) in {"json_schema", "json_object"}
+        else None,
         thinking=_thinks(reasoning.get("effort")),
         summary="summary" in reasoning,
         tool_bytes=_size(fields.get("tools")),
@@ -160,7 +162,7 @@ def read_messages(fields: Object) -> Prompt:
         forced=string(choice.get("name")) if choice.get("type") == "tool" else "",
         parallel=choice.get("disable_parallel_tool_use") is not True,
         schema=object_of(format_.get("schema")) if format_ else None,
-        thinking=thinking.get("type") in {"enabled", "adaptive"},
+        thinking=string(thinking.get("type")) in {"enabled", "adaptive"},
         summary=thinking.get("display") != "omitted",
         tool_bytes=_size(fields.get("tools")),
         max_tokens=int(number(fields.get("max_tokens"))) or None,
@@ -170,7 +172,7 @@ def read_messages(fields: Object) -> Prompt:
 
 
 def _thinks(effort: object) -> bool | None:
-    return None if effort is None else effort in _THINKING_EFFORTS
+    return None if effort is None else string(effort) in _THINKING_EFFORTS
 
 
 def _size(tools: object) -> int:

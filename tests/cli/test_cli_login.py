@@ -61,7 +61,7 @@ def test_ctrl_c_at_the_question_ends_quietly(home: Path, env: dict[str, str]) ->
     """One press is enough, and it is no error."""
     with on_terminal("login", env=env, cwd=home) as terminal:
         terminal.wait_for(r"\[y/N\]: ")
-        terminal.type("\x03")
+        terminal.interrupt()
         assert terminal.wait() == 130
         assert "Traceback" not in terminal.text
         assert "error" not in terminal.text

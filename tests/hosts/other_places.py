@@ -1,6 +1,6 @@
 """Sites that have Copilot at unusual places: below other prefixes, in mounts within mounts, behind middleware.
 
-Run by the tests as a server's application: ``uvicorn other_places:app``.
+Run by the tests as applications of a server: ``uvicorn other_places:app``, ``uvicorn other_places:behind_proxy``.
 """
 
 from django_app import application as django_site
@@ -35,17 +35,17 @@ async def litestar_home() -> str:
     return "hello from the host"
 
 
-behind_fastapi_proxy = FastAPI(root_path="/edge")
+behind_proxy = FastAPI(root_path="/edge")
 inner_api = FastAPI()
 
 
-@behind_fastapi_proxy.get("/")
+@behind_proxy.get("/")
 @inner_api.get("/")
 async def fastapi_home() -> str:
     return "hello from the host"
 
 
-behind_fastapi_proxy.mount("/llm", CopilotApp())
+behind_proxy.mount("/llm", CopilotApp())
 inner_api.mount("/ai", CopilotApp())
 outer_api = FastAPI()
 outer_api.mount("/v1", inner_api)
@@ -70,7 +70,6 @@ app = CopilotMiddleware(
             Mount("/litestar", deep_litestar),
             Mount("/django", django_site),
             Mount("/beside", CopilotMiddleware(bare, app=CopilotApp(), path="/x/copilot")),
-            Mount("/proxied", behind_fastapi_proxy),
             Route("/", home),
         ]
     ),

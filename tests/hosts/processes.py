@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PATIENCE = 20.0  # seconds; only what is broken takes that long
-ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "examples"
+HERE = Path(__file__).parent
+EXAMPLES = HERE.parents[1] / "examples"
 # Programs name their address in many ways; port 0 is what they were asked for, not what they got.
 ADDRESS = r"(http://127\.0\.0\.1:[1-9]\d*)"
 
@@ -25,9 +25,13 @@ _PRIVATE = ("COPILOT_", "GH_TOKEN", "GITHUB_TOKEN", "OPENAI_", "ANTHROPIC_", "HT
 
 
 def clean_environment(**given: str) -> dict[str, str]:
-    """The environment without anything that our program or a client library would take a setting from."""
+    """The environment without anything that our program or a client library would take a setting from.
+
+    The examples can be imported in it, wherever the program runs.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(_PRIVATE)}
-    return {**kept, "PYTHONUNBUFFERED": "1", **given}
+    modules = os.pathsep.join(map(str, (EXAMPLES, HERE)))
+    return {**kept, "PYTHONUNBUFFERED": "1", "PYTHONPATH": modules, **given}
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
@@ -82,9 +86,10 @@ class Process:
         return self.wait()
 
     def wait(self) -> int:
-        """Its exit status, once all output has been read."""
+        """Its exit status, once nobody writes any more: not it, not one of its workers."""
         status = self._process.wait(PATIENCE)
         self._reader.join(PATIENCE)
+        assert not self._reader.is_alive(), f"a worker is left behind: {self.output}"
         return status
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ import re
 import shlex
 
 import msgspec
-from hosts.processes import EXAMPLES, ROOT
+from hosts.processes import EXAMPLES
 
 __all__ = ["SERVERS", "SITES", "Site", "documented"]
 
@@ -24,12 +24,11 @@ class Site(msgspec.Struct, frozen=True):
 def documented(example: str) -> list[str]:
     """The commands that an example's docstring tells people to run."""
     text = (EXAMPLES / f"{example}.py").read_text(encoding="utf-8").split('"""')[1]
-    return [match.strip() for match in re.findall(r":  ((?:uvicorn|python) .*)", text)]
+    return [match.strip() for match in re.findall(r":  ((?:uvicorn|python|curl) .*)", text)]
 
 
 def _uvicorn(line: str, *options: str) -> tuple[str, ...]:
-    folders = ("--app-dir", str(EXAMPLES), "--no-access-log", "--host", "127.0.0.1", "--port", "0")
-    return ("python", "-m", *shlex.split(line), *folders, *options)
+    return ("python", "-m", *shlex.split(line), "--no-access-log", "--port", "0", *options)
 
 
 def _other(*command: str) -> tuple[str, ...]:
@@ -47,7 +46,8 @@ SERVERS: dict[str, tuple[str, ...]] = {
     "django": _uvicorn(documented("django_app")[0]),
     "standalone": _uvicorn(documented("standalone_app")[0]),
     "no code": _uvicorn(documented("standalone_app")[1]),
-    "other places": _uvicorn("uvicorn other_places:app", "--app-dir", str(ROOT / "tests" / "hosts")),
+    "other places": _uvicorn("uvicorn other_places:app"),
+    "root path": _uvicorn("uvicorn other_places:behind_proxy"),
     "granian": _other("granian", "--interface", "asgi", "--port", "{port}"),
     "hypercorn": _other("hypercorn", "--bind", "127.0.0.1:0"),
     "hypercorn trio": _other("hypercorn", "--bind", "127.0.0.1:0", "-k", "trio"),
@@ -76,5 +76,5 @@ SITES: tuple[Site, ...] = (
     Site("litestar in starlette", "other places", "/litestar/deep/copilot", "/litestar/"),
     Site("django in starlette", "other places", "/django/copilot", "/django/"),
     Site("beside a mounted host", "other places", "/beside/x/copilot", "/beside/"),
-    Site("fastapi with a root path", "other places", "/proxied/llm", "/proxied/"),
+    Site("fastapi with a root path", "root path", "/llm"),
 )

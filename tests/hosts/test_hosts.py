@@ -1,18 +1,35 @@
 """The examples as written, and the app at other places and on other servers, as real processes over TCP."""
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hosts.processes import Process, until
-from hosts.sites import SITES, Site
+from hosts.sites import SITES, Site, documented
 from hosts.talking import Answer, Call, ask, chat
 
 from copilot_asgi.simulator import Fault, Simulator
 
 pytestmark = pytest.mark.servers
 
+BEHIND_MIDDLEWARE = next(site for site in SITES if site.name == "behind middleware")
 AT_ONCE = 0.2  # seconds from the client's leaving to the simulator's noticing
+
+
+def _one_for_each_server() -> list[Site]:
+    """Sites on which each server ends once, and the one whose host is the most easily upset."""
+    first = {site.server: site for site in reversed(SITES)}
+    return [*first.values(), BEHIND_MIDDLEWARE]
+
+
+def _known(site: Site) -> tuple[pytest.MarkDecorator, ...]:
+    reason = "nothing is sent when a client leaves before the head: Starlette logs 'No response returned.'"
+    return (pytest.mark.xfail(strict=True, reason=reason),) if site is BEHIND_MIDDLEWARE else ()
+
+
+def _name(site: Site) -> str:
+    return site.name
 
 
 class Place:
@@ -58,7 +75,7 @@ def test_a_chat_is_answered(place: Place) -> None:
     answer = place.ask("/v1/chat/completions", chat("Hello there"))
 
     assert answer.status == 200
-    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["content-type"].startswith("application/json")
     assert answer.json["choices"][0]["message"]["content"] == "You said: Hello there"
 
 
@@ -74,24 +91,20 @@ def test_a_stream_is_whole(place: Place, simulator: Simulator) -> None:
     assert simulator.disconnects == []
 
 
-def test_nothing_is_held_back_and_leaving_closes_the_stream(
-    place: Place, simulator: Simulator, record_property: Callable[[str, object], None]
-) -> None:
+def test_nothing_is_held_back_and_leaving_closes_the_stream(place: Place, simulator: Simulator) -> None:
     """What upstream has sent arrives although nothing follows; when the client leaves, upstream is left at once."""
     with place.call(chat("[sim chunks=9 size=4 hang=6]", stream=True)) as call:
         assert call.text() == "..0 "
         assert simulator.disconnects == []
-        assert _seconds_to_notice(call, simulator, record_property) < AT_ONCE
+        assert _seconds_to_notice(call, simulator) < AT_ONCE
 
 
-def test_leaving_before_the_head_closes_the_call(
-    place: Place, simulator: Simulator, record_property: Callable[[str, object], None]
-) -> None:
+def test_leaving_before_the_head_closes_the_call(place: Place, simulator: Simulator) -> None:
     """When the client leaves while the model has not begun to answer, upstream is left at once."""
     simulator.enqueue(Fault(delay=600))
     with place.call(chat("Think for long", stream=True)) as call:
         until(lambda: simulator.open_streams == 1, "the model was asked")
-        assert _seconds_to_notice(call, simulator, record_property) < AT_ONCE
+        assert _seconds_to_notice(call, simulator) < AT_ONCE
 
 
 @pytest.mark.parametrize(
@@ -124,11 +137,45 @@ def test_an_error_has_the_dialects_shape(
     assert _part_of(answer.json, expected) == expected
 
 
-def _seconds_to_notice(call: Call, simulator: Simulator, record: Callable[[str, object], None]) -> float:
+def test_the_address_next_to_the_prefix_is_not_ours(place: Place) -> None:
+    """A path that only begins like the prefix finds nothing."""
+    assert ask(place.url, f"{place.site.prefix or '/'}x/v1/models").status == 404
+
+
+@pytest.mark.parametrize("example", ["starlette_app", "fastapi_app", "litestar_app", "django_app"])
+def test_the_documented_try_works(example: str, start: Callable[[str], Process], simulator: Simulator) -> None:
+    """The address that an example tells people to try is there."""
+    [path] = [command.removeprefix("curl localhost:8000") for command in documented(example) if "curl" in command]
+
+    assert ask(start(example.removesuffix("_app")).url(), path).json["object"] == "list"
+
+
+@pytest.mark.parametrize("site", [pytest.param(site, marks=_known(site)) for site in _one_for_each_server()], ids=_name)
+def test_the_server_has_nothing_to_complain_of_and_ends(
+    site: Site, start: Callable[[str], Process], simulator: Simulator
+) -> None:
+    """Clients that leave are no errors to the host; with one still connected, SIGTERM ends server and workers."""
+    process = start(site.server)
+    place, said_before = Place(site, process.url()), len(process.output)
+    simulator.enqueue(Fault(delay=600))
+    for body in (chat("Think for long", stream=True), chat("[sim chunks=9 hang=6]", stream=True)):
+        with place.call(body) as call:
+            until(lambda: simulator.open_streams == 1, "the model was asked")
+            call.leave()
+        until(lambda: simulator.open_streams == 0, "the model is left")
+
+    with place.call(chat("Hello")) as call:
+        assert call.response.read()
+        assert process.stop() in {0, -signal.SIGTERM}
+
+    assert "Traceback" not in process.output[said_before:]
+
+
+def _seconds_to_notice(call: Call, simulator: Simulator) -> float:
     left_at = call.leave()
     until(lambda: len(simulator.disconnects) == 1, "the simulator is left")
     seconds = simulator.disconnects[0] - left_at
-    record("seconds_from_leaving_to_upstream_closed", round(seconds, 4))
+    print(f"upstream was closed {seconds * 1000:.1f} ms after the client left")
     return seconds
 
 

@@ -179,8 +179,8 @@ class Client:
         messages = body.pop("messages", [{"role": "user", "content": text}])
         return await self.call("/chat/completions", {"model": model, "messages": messages, **body}, **extra)
 
-    async def responses(self, text: object = "hello", *, model: str = "gpt-5.4", **body: object) -> Response:
-        return await self.call("/responses", {"model": model, "input": text, **body})
+    async def responses(self, said: object = "hello", *, model: str = "gpt-5.4", **body: object) -> Response:
+        return await self.call("/responses", {"model": model, "input": said, **body})
 
     async def messages(
         self, text: str = "hello", *, model: str = "claude-sonnet-4.6", beta: str = "", **body: object
