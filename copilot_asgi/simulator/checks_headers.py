@@ -213,12 +213,12 @@ def _beta(request: Incoming) -> str | None:
 
 def _version(request: Incoming) -> str | None:
     value = request.header("anthropic-version")
-    return None if value in {"", "2023-06-01"} else f"anthropic-version: {value} is not supported"
+    return None if value in {"", "2023-06-01"} else f"anthropic-version {value} has never been sent there"
 
 
 MODEL_MANNERS: tuple[Rule[Incoming], ...] = (
     Rule("content-type", _content_type),
     Rule("anthropic-beta", _beta, plain(400)),
-    Rule("anthropic-version", _version, plain(400)),
+    Rule("anthropic-version", _version),
 )
 GENERATION_MANNERS: tuple[Rule[Incoming], ...] = (Rule("initiator-value", _initiator), *MODEL_MANNERS)

@@ -110,6 +110,8 @@ def _order(simulator: "Simulator", line: ScriptLine) -> None:
         simulator.enqueue(reply)
     elif fault is not None:
         simulator.enqueue(fault)
+    else:
+        raise msgspec.ValidationError("a line needs a reply or a fault")
 
 
 _ROUTES: dict[str, Callable[["Simulator", Incoming], Answer]] = {

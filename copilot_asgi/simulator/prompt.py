@@ -35,8 +35,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_human(self) -> bool:
-        """Whether a person says something here."""
-        return self.role == "user" and bool(self.text or self.images) and not (self.results and not self.text)
+        """Whether a person says something here, and not only a tool."""
+        return self.role == "user" and (bool(self.text) or not self.results)
 
     @property
     def size(self) -> int:

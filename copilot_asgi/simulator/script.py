@@ -111,7 +111,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What goes wrong with one answer. Events are counted from 0, a negative count from the end; times are seconds.
 
-    With ``status`` it is the answer; otherwise it befalls the answer that would have been given.
+    With ``status`` it is the answer; otherwise it befalls the answer that would have been given. ``drop`` closes the
+    connection before the head (some servers make a 500 of that), ``abort`` in the middle, where a cut would end the
+    response cleanly. ``hang_after`` waits until the client leaves.
     """
 
     status: int | None = None

@@ -50,8 +50,8 @@ def apply_fault(answer: Answer, fault: Fault, *, error_event: Callable[[Object |
         steps: Iterable[Step] = [Hang()] if fault.hang_after is not None else [answer.body]
     else:
         steps = _faulty_stream(list(answer.events), fault, error_event)
-    if fault.cut_bytes is not None:
-        steps = _cut_bytes(steps, fault.cut_bytes, abort=fault.abort)
+    if fault.cut_bytes is not None:  # less than content-length promised is only possible when the connection breaks
+        steps = _cut_bytes(steps, fault.cut_bytes, abort=fault.abort or answer.events is None)
     return _paced(steps, max(fault.gap, answer.pause))
 
 
@@ -73,7 +73,7 @@ def _broken(events: list[bytes], fault: Fault, error_event: Callable[[Object | N
         accidents.append((_position(fault.cut_after, events), (Drop(),) if fault.abort else ()))
     if fault.endless_comments:
         accidents.append((max(0, len(events) - 1), ()))
-    end, accident = min(accidents, key=lambda item: item[0], default=(len(events), ()))
+    end, accident = min(accidents, key=lambda item: item[0], default=(len(events), (Drop(),) if fault.abort else ()))
     for index, event in enumerate(islice(events, end)):
         if index == fault.garbage_after:
             yield GARBAGE

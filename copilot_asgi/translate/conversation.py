@@ -153,7 +153,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """A function the model may call; ``schema`` is the JSON text of its parameters' schema, empty when it has none.
 
     ``strict`` is ``None`` where the client said nothing. ``freeform`` tools take raw text; ``grammar`` is the JSON text
-    of the format it must follow, or empty.
+    of the format it must follow, or empty. ``namespace`` is the group that a Responses client declared it in; ``name``
+    begins with it and two underscores then.
     """
 
     name: str
@@ -162,6 +163,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool | None = None
     freeform: bool = False
     grammar: bytes = b""
+    namespace: str = ""
     cached: bool = False
 
 
@@ -221,6 +223,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
 
     ``include_usage``: a chat client asked for usage in its stream. ``include_seals``: a Responses client asked for
     encrypted reasoning. ``echo`` holds what a Responses answer repeats of its request (JSON texts).
+    ``legacy_functions``: a chat client declared ``functions`` and waits for a ``function_call``.
     """
 
     model: str
@@ -237,5 +240,6 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     extra: dict[str, bytes] = {}
     include_usage: bool = False
     include_seals: bool = False
+    legacy_functions: bool = False
     echo: dict[str, bytes] = {}
     losses: tuple[Loss, ...] = ()

@@ -60,7 +60,7 @@ def nearest(effort: Effort, listed: Sequence[str]) -> Effort | None:
 def fitted_budget(budget: int, supports: Supports, max_tokens: int | None) -> int | None:
     """``budget`` within the model's bounds and below ``max_tokens``; ``None`` when there is no room to think."""
     least = max(_LEAST_BUDGET, supports.min_thinking_budget or 0)
-    bounds = [budget if budget > least else least]
+    bounds = [max(budget, least)]
     if supports.max_thinking_budget is not None:
         bounds.append(supports.max_thinking_budget)
     if max_tokens is not None:

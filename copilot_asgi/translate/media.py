@@ -29,7 +29,7 @@ def split_data_url(url: str) -> tuple[str, str] | None:
 
     Data that is not base64 is percent-encoded; it is encoded anew. Raises ``BadRequest`` for one without a comma.
     """
-    if not url[:5].lower() == "data:":
+    if url[:5].lower() != "data:":
         return None
     head, comma, data = url[5:].partition(",")
     if not comma:

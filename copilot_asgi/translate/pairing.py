@@ -2,81 +2,102 @@
 
 Rule: each call is answered exactly once, in the user turn right behind it, results first and in the order of the calls;
 whatever stood between waits until after them. What had to be mended is named.
-
-One answer never serves two calls, and an id is never made up for a result alone: that would put words into the mouth
-of the wrong tool.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from hashlib import sha256
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
+from itertools import chain, groupby
 
 import msgspec
 
 from copilot_asgi.errors import BadRequest
+from copilot_asgi.translate.call_ids import identified
 from copilot_asgi.translate.conversation import Loss, Part, Role, Text, ToolCall, ToolResult, Turn
 
 __all__ = ["paired"]
 
 _NO_RESULT = "No result was recorded for this tool call."
-_ORPHAN = "Result of an earlier call of a tool ({}):"
-
-_DOUBLE = Loss("tool_result (a second one for a call)", matters=True)
-_UNCALLED = Loss("tool_result (without its call)", matters=True)
-_UNANSWERED = Loss("tool_call (without a result)", matters=True)
+_ORPHAN = "Result of an earlier tool call ({}):"
+_CALL_LOSS = Loss("tool_call", matters=True)
+_RESULT_LOSS = Loss("tool_result", matters=True)
 
 # Where a part stands: the number of its turn, and its number there.
 _Place = tuple[int, int]
-_Named = TypeVar("_Named", ToolCall, ToolResult)
 
 
 class _Pairs(msgspec.Struct, frozen=True):
-    """``answers`` by the place of the call; ``taken`` are the places of results that answer one, or did."""
+    """``answers`` by the place of the call they belong to, and the places of results without a call."""
 
     answers: dict[_Place, ToolResult]
-    taken: set[_Place]
+    orphans: set[_Place]
     losses: list[Loss]
 
 
 def paired(turns: tuple[Turn, ...], *, complete: bool) -> tuple[tuple[Turn, ...], tuple[Loss, ...]]:
-    """The same conversation with every tool call answered where upstream looks for it, and what that took.
+    """The same conversation with every tool call answered where upstream looks for it, and what was mended for that.
 
-    ``complete`` is False where the last call may stay open (Responses). Raises ``BadRequest`` for a result in the last
-    user turn that answers no call, and for parts without ids that cannot be told apart.
+    ``complete`` is False where calls of the last turn may stay open (Responses). Raises ``BadRequest`` for a result in
+    the last user turn that answers no call, and for parts without ids that cannot be told apart.
     """
-    named = tuple(_named(tuple(_merged(turns))))
+    named = identified(_merged(turns))
     pairs = _pairs(named)
     ordered = tuple(_merged(_ordered(named, pairs, complete=complete)))
     return ordered, tuple(dict.fromkeys(pairs.losses))
 
 
 def _merged(turns: Iterable[Turn]) -> Iterator[Turn]:
-    """Neighbours of one role as one turn, turns without a part left out."""
-    role, parts = None, list[Part]()
-    for turn in turns:
-        if not turn.parts:
-            continue
-        if turn.role is not role:
-            if role is not None:
-                yield Turn(role, tuple(parts))
-            role, parts = turn.role, []
-        parts.extend(turn.parts)
-    if role is not None:
-        yield Turn(role, tuple(parts))
+    """Neighbours of one role as one turn; turns without parts are left out."""
+    for role, neighbours in groupby((turn for turn in turns if turn.parts), key=lambda turn: turn.role):
+        yield Turn(role, tuple(chain.from_iterable(turn.parts for turn in neighbours)))
 
 
-def _named(turns: tuple[Turn, ...]) -> Iterator[Turn]:
-    """The turns with an id for every call and result that came without one, by their order behind the same call."""
-    open_ids: list[str] = []
-    answered = True
+def _pairs(turns: tuple[Turn, ...]) -> _Pairs:
+    """Which result answers which call, the call first; of two results the later one counts."""
+    pairs = _Pairs({}, set(), [])
+    called: dict[str, _Place] = {}
+    last_user = max((number for number, turn in enumerate(turns) if turn.role is Role.USER), default=0)
     for number, turn in enumerate(turns):
-        if turn.role is Role.ASSISTANT:
-            _refuse_unless(answered or not open_ids or not _nameless(turn, ToolCall))
-            fresh = [_made_up(number, position) for position in range(len(_nameless(turn, ToolCall)))]
-            open_ids, answered = (fresh, False) if fresh else (open_ids, answered)
-            yield _with_ids(turn, ToolCall, fresh)
-            continue
-        count = len(_nameless(turn, ToolResult))
-        _refuse_unless(count in {0, 0 if answered else len(open_ids)})
-        answered = answered or count > 0
-        yield _with_ids(turn, ToolResult, open_ids if count else [])
+        for position, part in enumerate(turn.parts):
+            match part:
+                case ToolCall():
+                    called[part.id] = (number, position)
+                case ToolResult() if call := called.get(part.call_id):
+                    pairs.losses.extend([_RESULT_LOSS] if call in pairs.answers else [])
+                    pairs.answers[call] = part
+                case ToolResult() if number == last_user:
+                    raise BadRequest(
+                        f"The tool result for '{part.call_id}' belongs to no tool call of the conversation.",
+                        code="invalid_value",
+                    )
+                case ToolResult():
+                    pairs.losses.append(_RESULT_LOSS)
+                    pairs.orphans.add((number, position))
+                case _:
+                    pass
+    return pairs
+
+
+def _ordered(turns: tuple[Turn, ...], pairs: _Pairs, *, complete: bool) -> Iterator[Turn]:
+    """Each turn without its results, and behind each assistant turn the results of its calls."""
+    last = max((number for number, turn in enumerate(turns) if turn.role is not Role.SYSTEM), default=0)
+    for number, turn in enumerate(turns):
+        yield Turn(turn.role, tuple(_without_results(number, turn, pairs)))
+        if complete or number != last:
+            yield Turn(Role.USER, tuple(_results(number, turn, pairs)))
+
+
+def _results(number: int, turn: Turn, pairs: _Pairs) -> Iterator[ToolResult]:
+    """The result of each call of a turn; one that says so where there is none."""
+    for position, part in enumerate(turn.parts):
+        if isinstance(part, ToolCall):
+            answer = pairs.answers.get((number, position))
+            pairs.losses.extend([] if answer else [_CALL_LOSS])
+            yield answer or ToolResult(part.id, (Text(_NO_RESULT),), is_error=True)
+
+
+def _without_results(number: int, turn: Turn, pairs: _Pairs) -> Iterator[Part]:
+    for position, part in enumerate(turn.parts):
+        if not isinstance(part, ToolResult):
+            yield part
+        elif (number, position) in pairs.orphans:
+            yield Text(_ORPHAN.format(part.call_id))
+            yield from part.parts

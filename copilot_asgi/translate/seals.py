@@ -4,8 +4,7 @@ Rule: only its origin can read a seal, so it says which kind of upstream that is
 envelope, and sends a seal to its origin or not at all. A value without our mark is the client's dialect's own.
 """
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
+from base64 import b64decode, urlsafe_b64encode
 
 import msgspec
 
@@ -49,9 +48,9 @@ def unwrap(value: str) -> tuple[Seal, str] | None:
         return None
     origin, payload = value[len(_MARK) : len(_MARK) + 1], value[len(_MARK) + 1 :]
     try:
-        letter = _decoder.decode(urlsafe_b64decode(payload.encode()))
+        letter = _decoder.decode(b64decode(payload.encode(), altchars=b"-_", validate=True))
         seal = Seal(SealOrigin(origin), letter.data, id=letter.id, phase=letter.phase)
-    except (Base64Error, UnicodeError, ValueError, msgspec.DecodeError):
+    except ValueError:  # base64, UTF-8, JSON and the origin each raise a kind of it
         raise BadRequest(
             "The sealed reasoning in the conversation was changed on its way; send it back as it was, or leave it out.",
             code="invalid_encrypted_content",

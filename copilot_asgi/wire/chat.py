@@ -13,7 +13,7 @@ from copilot_asgi.wire.chat_stream import ChatStream
 from copilot_asgi.wire.models import Model
 from copilot_asgi.wire.shallow import NOT_JSON, Fields, is_null, read_object
 
-__all__ = ["ChatStream", "Prepared", "mend_answer", "prepare"]
+__all__ = ["ChatStream", "Prepared", "limit_field", "mend_answer", "prepare"]
 
 # Names of reasoning models that know max_completion_tokens only: gpt-5 and later, o1 and later. Not gpt-4.1, nor its
 # other spellings gpt-41 and gpt-35.
@@ -47,9 +47,18 @@ def prepare(fields: Fields, *, model: Model, stream: bool) -> Prepared:
     return Prepared(changes, include_usage=asked, choices=_choices(present))
 
 
+def limit_field(model: Model) -> str:
+    """The one name under which ``model`` takes the limit of its answer.
+
+    Models that take ``max_completion_tokens`` are OpenAI's reasoning models.
+    """
+    is_new = _NEW_LIMIT.match(model.id) or _NEW_LIMIT.match(model.family)
+    return "max_completion_tokens" if is_new else "max_tokens"
+
+
 def _limit_changes(fields: Fields, model: Model) -> dict[str, bytes | None]:
-    names = ("max_tokens", "max_completion_tokens")
-    wrong, right = names if _NEW_LIMIT.match(model.id) or _NEW_LIMIT.match(model.family) else reversed(names)
+    right = limit_field(model)
+    wrong = "max_tokens" if right == "max_completion_tokens" else "max_completion_tokens"
     if wrong not in fields:
         return {}
     if wrong == "max_tokens" and right in fields:

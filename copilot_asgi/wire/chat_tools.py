@@ -58,7 +58,7 @@ class OpenCalls:
 
         Their libraries join the ids and names of fragments like text, so these may come in the first one only.
         """
-        call, begins = self._find(fragment, choice=choice, position=position)
+        call, begins = self.find(fragment, choice=choice, position=position)
         function = fragment.function or ToolFunction()
         changes: Changes = {} if fragment.index == call.index else {"index": call.index}
         if begins:
@@ -72,7 +72,8 @@ class OpenCalls:
         call.arguments.append(function.arguments or "")
         return changes
 
-    def _find(self, fragment: ToolCall, *, choice: int, position: int) -> tuple[OpenCall, bool]:
+    def find(self, fragment: ToolCall, *, choice: int, position: int) -> tuple[OpenCall, bool]:
+        """The call that ``fragment`` belongs to, and whether it begins with it."""
         key = (choice, position if fragment.index is None else fragment.index)
         call = self._known(fragment, key)
         if call is not None:

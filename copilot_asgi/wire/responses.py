@@ -1,11 +1,15 @@
-"""Responses streams on the native route: passed on as they are, up to the terminal event.
+"""Responses streams on the native route: passed on as they are but for their ids, up to the terminal event.
 
-Rule: no event is changed; what an error event of ours must fit to is remembered.
+Rule: a thing keeps the id under which the client first saw it. Copilot names the response and each item anew in every
+event, and clients that accumulate a stream insist on one name; ``output_index`` is what tells items apart. Nothing else
+is changed, and what an error event of ours must fit to is remembered.
 """
 
 import msgspec
 
 from copilot_asgi.wire.dialect import ResponseProgress
+from copilot_asgi.wire.shallow import read_array, read_object
+from copilot_asgi.wire.sse import encode
 from copilot_asgi.wire.stream import EventStream, redacted
 
 __all__ = ["ResponsesStream"]
@@ -14,15 +18,23 @@ _COMPLETE = frozenset({"response.completed", "response.incomplete"})
 _FAILED = frozenset({"response.failed", "response.cancelled", "error"})
 
 
+class _Item(msgspec.Struct):
+    id: str | None = None
+
+
 class _Response(msgspec.Struct):
-    id: str = ""
-    model: str = ""
-    created_at: float = 0
+    id: str | None = None
+    model: str | None = None
+    created_at: float | None = None
+    output: list[_Item] | None = None
 
 
 class _Event(msgspec.Struct):
     type: str = ""
     sequence_number: int | None = None
+    output_index: int | None = None
+    item_id: str | None = None
+    item: _Item | None = None
     response: _Response | None = None
 
 
@@ -35,6 +47,7 @@ class ResponsesStream(EventStream):
     def __init__(self) -> None:
         super().__init__()
         self._progress = ResponseProgress()
+        self._item_ids: dict[int, str] = {}
 
     @property
     def progress(self) -> ResponseProgress:
@@ -47,11 +60,12 @@ class ResponsesStream(EventStream):
         event = _decoder.decode(data)
         kind = event.type or name
         if kind in _FAILED:
-            return self._fail(data, redacted(kind, data, block))
+            pinned = self._pinned(event, data)
+            return self._fail(data, redacted(kind, pinned, _block(kind, pinned, instead_of=(data, block))))
         self._answered = True
         self._remember(event)
         self.done = self.complete = kind in _COMPLETE
-        return [block]
+        return [_block(kind, self._pinned(event, data), instead_of=(data, block))]
 
     def _remember(self, event: _Event) -> None:
         before = self._progress
@@ -60,4 +74,46 @@ class ResponsesStream(EventStream):
             self._progress = ResponseProgress(number, before.response_id, before.model, before.created)
             return
         first = event.response
-        self._progress = ResponseProgress(number, first.id, first.model, int(first.created_at))
+        self._progress = ResponseProgress(number, first.id or "", first.model or "", int(first.created_at or 0))
+
+    def _pinned(self, event: _Event, data: bytes) -> bytes:
+        """``data`` itself, or the same event under the ids that the client knows."""
+        changes: dict[str, object] = {}
+        if event.output_index is not None:
+            changes |= self._item_changes(event, event.output_index, data)
+        if event.response is not None and self._progress.response_id:
+            response = self._response_changes(event.response, data)
+            changes |= {"response": response} if response else {}
+        return msgspec.json.encode({**read_object(data), **changes}) if changes else data
+
+    def _item_changes(self, event: _Event, index: int, data: bytes) -> dict[str, object]:
+        changes: dict[str, object] = {}
+        if event.item is not None and self._differs(index, event.item.id):
+            changes["item"] = {**read_object(read_object(data)["item"]), "id": self._item_ids[index]}
+        if self._differs(index, event.item_id):
+            changes["item_id"] = self._item_ids[index]
+        return changes
+
+    def _response_changes(self, response: _Response, data: bytes) -> dict[str, object]:
+        """The whole response with what has to change in it, or nothing."""
+        changes: dict[str, object] = {}
+        if response.id and response.id != self._progress.response_id:
+            changes["id"] = self._progress.response_id
+        wrong = [index for index, item in enumerate(response.output or ()) if self._differs(index, item.id)]
+        fields = read_object(read_object(data)["response"]) if changes or wrong else {}
+        if wrong:
+            output: list[object] = [*read_array(fields["output"])]
+            for index in wrong:
+                output[index] = {**read_object(read_array(fields["output"])[index]), "id": self._item_ids[index]}
+            changes["output"] = output
+        return {**fields, **changes} if changes else {}
+
+    def _differs(self, index: int, given: str | None) -> bool:
+        """Whether an item goes by another id than the first one seen, which is remembered here."""
+        return given is not None and self._item_ids.setdefault(index, given) != given
+
+
+def _block(kind: str, data: bytes, *, instead_of: tuple[bytes, bytes]) -> bytes:
+    """The event on the wire: as it came when its data did not change."""
+    old, block = instead_of
+    return block if data is old else encode(data, event=kind)

@@ -102,7 +102,7 @@ class Process:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in iter(lambda: self._process.stdout.read1(), b""):
+        for line in iter(self._process.stdout.read1, b""):
             self.output += line.decode(errors="replace")
 
 

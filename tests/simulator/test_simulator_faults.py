@@ -53,11 +53,51 @@ async def test_32_the_connection_may_break(client):
     assert (refused.status, refused.dropped) == (0, True)
 
 
+async def test_32_the_connection_may_break_at_the_very_end(client):
+    """All events, and yet no end of the response."""
+    client.simulator.enqueue(Fault(abort=True))
+    answer = await client.chat(stream=True)
+    assert (answer.events[-1], answer.dropped) == ("[DONE]", True)
+
+
+async def test_32_bytes_may_be_cut_from_a_slow_stream(client, clock):
+    """Pauses do not count; a limit beyond the end cuts nothing."""
+    client.simulator.enqueue(Fault(cut_bytes=2000, gap=1, hang_after=0), Fault(cut_bytes=10**6))
+    body = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "x"}], "stream": True}
+    answer = await client.call("/chat/completions", body, leave_after="0")
+    assert answer.body == b""
+    assert (await client.chat(stream=True)).events[-1] == "[DONE]"
+
+
+async def test_32_a_whole_answer_may_never_come(client):
+    """The head, and then nothing until the client leaves."""
+    client.simulator.enqueue(Fault(hang_after=0))
+    body = {"model": "gpt-4.1", "messages": [{"role": "user", "content": "x"}]}
+    answer = await client.call("/chat/completions", body, leave_after="0")
+    assert answer.body == b""
+    assert len(client.simulator.disconnects) == 1
+
+
+async def test_leaving_before_the_body_has_come_is_nobodys_business(client):
+    """Nothing is recorded and nothing sent; connections of unknown types are ignored."""
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        raise AssertionError(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/chat/completions", "headers": []}
+    await client.simulator(scope, receive, send)
+    await client.simulator({"type": "telepathy"}, receive, send)
+    assert client.simulator.requests == []
+
+
 async def test_32_a_whole_answer_may_be_torn(client):
     """Fewer bytes than ``content-length`` says."""
     client.simulator.enqueue(Fault(cut_bytes=10))
     answer = await client.chat()
-    assert (len(answer.body), int(answer.headers["content-length"]) > 10) == (10, True)
+    assert (len(answer.body), int(answer.headers["content-length"]) > 10, answer.dropped) == (10, True, True)
 
 
 async def test_32_endless_comments_until_the_client_leaves(client, clock):

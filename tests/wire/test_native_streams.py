@@ -29,7 +29,7 @@ MESSAGE_STOP = event("message_stop")
 RESPONSE = [
     event("response.created", sequence_number=0, response={"id": "RID_a", "model": "gpt-5.4", "created_at": 5}),
     event("response.output_text.delta", sequence_number=1, delta="Hello"),
-    event("response.in_progress", sequence_number=2, response={"id": "RID_b", "model": "x"}),
+    event("response.in_progress", sequence_number=2, response={"id": "RID_a", "model": "x"}),
 ]
 
 
@@ -48,8 +48,8 @@ def responses() -> StreamMender:
 # what makes the mender, events before the end, the end
 STREAMS: list[tuple[Callable[[], StreamMender], list[bytes], bytes]] = [
     (messages, MESSAGE, MESSAGE_STOP),
-    (responses, RESPONSE, event("response.completed", sequence_number=3, response={"id": "RID_c"})),
-    (responses, RESPONSE, event("response.incomplete", sequence_number=3, response={"id": "RID_c"})),
+    (responses, RESPONSE, event("response.completed", sequence_number=3, response={"id": "RID_a"})),
+    (responses, RESPONSE, event("response.incomplete", sequence_number=3, response={"id": "RID_a"})),
 ]
 
 
@@ -133,7 +133,7 @@ FAILURES: list[tuple[Callable[[], StreamMender], list[bytes], bytes]] = [
     (responses, RESPONSE, event("error", code="rate_limit_exceeded", message="slow down")),
     (responses, RESPONSE, event("error", error={"code": "rate_limit_exceeded", "message": "slow down"})),
     (responses, RESPONSE, event("response.failed", response={"error": {"code": "server_error", "message": "x"}})),
-    (responses, RESPONSE, event("response.cancelled", response={"id": "RID"})),
+    (responses, RESPONSE, event("response.cancelled", response={"id": "RID_a"})),
 ]
 
 
@@ -207,3 +207,75 @@ def test_progress_is_what_the_client_has_seen() -> None:
     assert mender.progress == ResponseProgress(sequence_number=2, response_id="RID_a", model="gpt-5.4", created=5)
     mender.feed(event("response.output_text.delta", delta="x"))
     assert mender.progress.sequence_number == 3
+
+
+ROTATING = [
+    event("response.created", sequence_number=0, response={"id": "R1", "output": []}),
+    event("response.in_progress", sequence_number=1, response={"id": "R2"}),
+    event("response.output_item.added", output_index=0, item={"type": "message", "id": "A1", "x": [1, 2.50]}),
+    event("response.output_text.delta", output_index=0, item_id="A2", delta="caf\u00e9"),
+    event("response.output_item.done", output_index=0, item={"type": "message", "id": "A3"}),
+    event("response.output_item.added", output_index=1, item={"type": "function_call", "call_id": "c"}),
+    event("response.function_call_arguments.delta", output_index=1, item_id="B2", delta="{}"),
+    event("response.output_item.done", output_index=1, item={"type": "function_call", "id": "B3", "call_id": "c"}),
+    event("response.output_text.annotation.added", output_index=0, annotation={"url": "https://example.com"}),
+    event(
+        "response.completed",
+        response={"id": "R3", "usage": {"n": 1}, "output": [{"id": "A4", "y": 1}, {"id": "B4"}, {"id": "C1"}]},
+    ),
+]
+
+
+def events_in(wire: bytes) -> list[dict[str, object]]:
+    return [json.loads(block.split(b"data: ")[1]) for block in wire.split(b"\n\n") if block]
+
+
+def test_each_thing_keeps_the_id_first_seen() -> None:
+    """Copilot's ids change in every event; the client sees one for the response and one for each output index."""
+    whole = b"".join(ROTATING)
+    out = ResponsesStream().feed(whole)
+    expected = json.loads(
+        json.dumps(events_in(whole))
+        .replace('"R2"', '"R1"')
+        .replace('"R3"', '"R1"')
+        .replace('"A2"', '"A1"')
+        .replace('"A3"', '"A1"')
+        .replace('"A4"', '"A1"')
+        .replace('"B3"', '"B2"')
+        .replace('"B4"', '"B2"')
+    )
+    assert events_in(out) == expected
+    assert [line for line in out.split(b"\n") if line.startswith(b"event")] == [
+        line for line in whole.split(b"\n") if line.startswith(b"event")
+    ]
+
+
+def test_pinning_does_not_depend_on_the_cut() -> None:
+    """Every cut gives the same bytes, and events that are right already stay the same object."""
+    whole = b"".join(ROTATING)
+    expected = ResponsesStream().feed(whole)
+    for at in range(0, len(whole), 7):
+        mender = ResponsesStream()
+        assert mender.feed(whole[:at]) + mender.feed(whole[at:]) == expected
+    mender = ResponsesStream()
+    same = [mender.feed(block) is block for block in ROTATING]
+    assert same == [True, False, True, False, False, True, True, False, True, False]
+
+
+def test_only_the_output_may_differ() -> None:
+    """A final response under its first id, whose items have new ones, is mended in its items alone."""
+    mender = ResponsesStream()
+    mender.feed(b"".join(ROTATING[:4]))
+    out = mender.feed(event("response.completed", response={"id": "R1", "output": [{"id": "A9", "k": 1}]}))
+    assert events_in(out)[0]["response"] == {"id": "R1", "output": [{"id": "A1", "k": 1}]}
+
+
+def test_a_failure_keeps_the_first_id_too() -> None:
+    """The last event of a failed response names it as the first did, and is masked all the same."""
+    mender = ResponsesStream()
+    mender.feed(ROTATING[0])
+    failure = {"id": "R9", "error": {"code": "server_error", "message": "bad token ghu_0123456789abcdef"}}
+    out = mender.feed(event("response.failed", response=failure))
+    assert out.startswith(b"event: response.failed\n")
+    expected = {"id": "R1", "error": {"code": "server_error", "message": "bad token ***"}}
+    assert events_in(out)[0]["response"] == expected

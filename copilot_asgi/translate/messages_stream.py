@@ -1,0 +1,128 @@
+"""Answers of ``/v1/messages``, streamed or whole, as neutral events.
+
+Rule: what comes out does not depend on how the bytes were cut; an answer whose end was not told is an interrupted one.
+
+Source: https://docs.anthropic.com/en/api/messages-streaming.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from copilot_asgi.errors import MalformedResponse, StreamInterrupted
+from copilot_asgi.translate.events import Event
+from copilot_asgi.translate.ids import ToolNames
+from copilot_asgi.translate.messages_encoder import MessagesEncoder, render_reply
+from copilot_asgi.translate.messages_reader import MessageReader
+from copilot_asgi.translate.messages_shapes import Message, StreamEvent
+from copilot_asgi.wire.error_body import error_under_success
+from copilot_asgi.wire.shallow import NOT_JSON, is_null, read_object
+from copilot_asgi.wire.sse import BOM, EventSplitter, parse_block
+
+__all__ = ["MessagesDecoder", "MessagesEncoder", "decode_answer", "render_reply"]
+
+_UNREADABLE = "GitHub Copilot sent an event that cannot be read."
+
+_event_decoder = msgspec.json.Decoder(StreamEvent)
+_message_decoder = msgspec.json.Decoder(Message)
+
+
+class MessagesDecoder:
+    """Read a stream piece by piece. ``done``: ``message_stop`` has come, what follows is ignored."""
+
+    def __init__(self, *, names: ToolNames) -> None:
+        self.done = False
+        self._splitter = EventSplitter()
+        self._reader = MessageReader(names=names)
+        self._first = True
+        self._started = False
+        self._index: int | None = None
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events that ``chunk`` completes.
+
+        Raises ``UpstreamStatus`` for an error event, ``StreamInterrupted`` for what is not Anthropic's protocol,
+        ``ResponseTooLarge`` for an event over the limit.
+        """
+        if self.done:
+            return []
+        return [event for block in self._splitter.feed(chunk) for event in self._block(block)]
+
+    def finish(self) -> list[Event]:
+        """The events left when upstream has ended; raises ``StreamInterrupted`` when the answer has no end."""
+        if self.done:
+            return []
+        rest = self._splitter.rest
+        events = list(self._block(rest + b"\n\n")) if rest.strip() and not self._reader.stopped else []
+        if not self.done:
+            if not self._reader.stopped:
+                raise StreamInterrupted("GitHub Copilot ended the stream before the answer was complete.")
+            events += self._end()
+        return events
+
+    def _block(self, block: bytes) -> Iterator[Event]:
+        if self._first:
+            block = block.removeprefix(BOM)
+            self._first = False
+        name, data = parse_block(block)
+        if self.done or not data.strip() or data.strip() == b"[DONE]":
+            return
+        try:
+            event = _event_decoder.decode(data)
+        except NOT_JSON:
+            raise StreamInterrupted(_UNREADABLE) from None
+        kind = event.type or name
+        if kind == "error":
+            raise error_under_success(data)
+        yield from self._read(kind, event)
+
+    def _read(self, kind: str, event: StreamEvent) -> Iterator[Event]:
+        match kind:
+            case "message_start" if event.message is not None and not self._started:
+                self._started = True
+                yield from self._reader.start(event.message)
+            case "message_start" | "ping":
+                return
+            case _ if not self._started:
+                raise StreamInterrupted(_UNREADABLE)
+            case "content_block_start" if event.content_block is not None:
+                self._index = event.index
+                yield from self._reader.start_block(event.content_block)
+            case "content_block_delta" if event.delta is not None and event.index == self._index:
+                yield from self._reader.add(event.delta)
+            case "content_block_stop":
+                yield from self._reader.end_block()
+            case "message_delta" if event.delta is not None:
+                self._reader.stop(event.delta, event.usage)
+            case "message_stop":
+                yield from self._end()
+
+    def _end(self) -> Iterator[Event]:
+        self.done = True
+        yield from self._reader.end()
+
+
+def decode_answer(body: bytes, *, names: ToolNames) -> list[Event]:
+    """A whole answer as the events that a stream of it would be.
+
+    Raises ``UpstreamStatus`` for an error under 200, ``MalformedResponse`` for what is no message.
+    """
+    try:
+        fields = read_object(body)
+        message = _message_decoder.decode(body)
+    except NOT_JSON:
+        raise MalformedResponse("GitHub Copilot sent an answer that is not a message.") from None
+    if message.type == "error" or not is_null(fields.get("error", msgspec.Raw(b"null"))):
+        raise error_under_success(body)
+    if message.content is None:
+        raise MalformedResponse("GitHub Copilot sent an answer without content.")
+    return list(_events(message, MessageReader(names=names)))
+
+
+def _events(message: Message, reader: MessageReader) -> Iterator[Event]:
+    yield from reader.start(message)
+    for block in message.content or ():
+        yield from reader.start_block(block)
+        yield from reader.end_block()
+    reader.stop(message, None)
+    yield from reader.end()

@@ -1,0 +1,94 @@
+"""The answer of a Responses endpoint as events.
+
+Rule: ``output_index`` is the only key, for Copilot names an item anew in each event. What was promised in pieces and
+what is told at the end is reconciled: nothing is said twice, nothing is missed. Only a terminal event is an end.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from copilot_asgi.errors import CopilotASGIError, MalformedResponse, StreamInterrupted
+from copilot_asgi.translate.events import Event, Started
+from copilot_asgi.translate.ids import ToolNames
+from copilot_asgi.translate.responses_reading import AnswerReader
+from copilot_asgi.translate.responses_wire import AnswerEvent, AnswerResponse
+from copilot_asgi.wire.error_body import error_under_success
+from copilot_asgi.wire.shallow import NOT_JSON
+from copilot_asgi.wire.sse import DEFAULT_EVENT, EventParser, ServerSentEvent
+from copilot_asgi.wire.stream import Typed
+
+__all__ = ["ResponsesDecoder", "decode_answer"]
+
+# The last event repeats the whole answer, and the request's instructions and tools.
+_EVENT_LIMIT = 32 * 1024 * 1024
+_FAILED_STATUS = frozenset({"failed", "cancelled"})
+_FINAL_STATUS = frozenset({"completed", "incomplete"})
+
+_type_decoder = msgspec.json.Decoder(Typed)
+_event_decoder = msgspec.json.Decoder(AnswerEvent)
+_response_decoder = msgspec.json.Decoder(AnswerResponse)
+
+
+class ResponsesDecoder:
+    """Reads a stream as it comes. ``done``: the terminal event has been seen, what follows is ignored."""
+
+    def __init__(self, *, names: ToolNames) -> None:
+        self.done = False
+        self._parser = EventParser(limit=_EVENT_LIMIT)
+        self._reader = AnswerReader(names)
+        self._failure: CopilotASGIError | None = None
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events that ``chunk`` completes.
+
+        Raises ``UpstreamStatus`` for an error event and ``StreamInterrupted`` for one that cannot be read, though never
+        before what came ahead of it has been given out: then with the next call.
+        """
+        self._raise_failure()
+        events: list[Event] = []
+        try:
+            for event in self._parser.feed(chunk):
+                events += self._read(event)
+        except CopilotASGIError as failure:
+            self._failure = failure
+            if not events:
+                self._raise_failure()
+        return events
+
+    def finish(self) -> list[Event]:
+        """The events that were still to come when upstream closed.
+
+        Raises ``StreamInterrupted`` when there was no terminal event, and what ``feed`` had to hold back.
+        """
+        events = [] if self.done else self.feed(b"\n\n")  # the end of the body closes the last event
+        self._raise_failure()
+        if not self.done:
+            raise StreamInterrupted("GitHub Copilot ended the stream before the answer was complete.")
+        return events
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _read(self, event: ServerSentEvent) -> list[Event]:
+        data = event.data.strip()
+        if self.done or not data or data == b"[DONE]":
+            return []
+        try:
+            kind = _type_decoder.decode(data).type or event.event
+            handle = _HANDLERS.get(kind)
+            if kind in _FAILURES or handle is None:
+                found = AnswerEvent()
+            else:
+                found = _event_decoder.decode(data)
+        except NOT_JSON:
+            raise StreamInterrupted("GitHub Copilot sent an event that cannot be read.") from None
+        if kind in _FAILURES or (found.response and found.response.status in _FAILED_STATUS):
+            raise error_under_success(data)
+        if handle is None:
+            return []
+        handle(self._reader, found)
+        self.done = kind in _TERMINAL
+        return self._reader.take()
