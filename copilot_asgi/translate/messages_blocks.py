@@ -79,7 +79,11 @@ def _block(part: Part, names: ToolNames) -> Block:
         case Image():
             block = {"type": "image", "source": _image_source(part)}
         case Document():
-            block = {"type": "document", "source": _document_source(part), **({"title": part.name} if part.name else {})}
+            block = {
+                "type": "document",
+                "source": _document_source(part),
+                **({"title": part.name} if part.name else {}),
+            }
         case Thinking():
             block = _thinking(part)
         case ToolCall():
@@ -104,6 +108,13 @@ def _image_source(image: Image) -> Block:
     if image.url:
         return {"type": "url", "url": image.url}
     return {"type": "base64", "media_type": image_type(image.media_type, image.data), "data": image.data}
+
+
+def _document(document: Document) -> Block:
+    block: Block = {"type": "document", "source": _document_source(document)}
+    if document.name:
+        block["title"] = document.name
+    return block
 
 
 def _document_source(document: Document) -> Block:

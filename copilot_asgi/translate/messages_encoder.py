@@ -29,7 +29,6 @@ from copilot_asgi.translate.events import (
 from copilot_asgi.translate.messages_blocks import input_of
 from copilot_asgi.translate.messages_cache import Block
 from copilot_asgi.translate.messages_reading import is_object
-from copilot_asgi.translate.schema import freeform_arguments
 from copilot_asgi.translate.seals import wrap
 from copilot_asgi.translate.tokens import estimate
 from copilot_asgi.wire import sse
@@ -60,7 +59,7 @@ _DELTAS: Mapping[Kind, tuple[str, str]] = MappingProxyType(
 
 
 class MessagesEncoder:
-    """Write an answer event by event. ``prompt_tokens`` is what the client sees of its context until upstream counts."""
+    """Write an answer event by event. ``prompt_tokens`` is the client's view of its context until upstream counts."""
 
     ping: ClassVar[bytes] = sse.encode(b'{"type":"ping"}', event="ping")
 
@@ -74,10 +73,10 @@ class MessagesEncoder:
     ) -> None:
         self._model = conversation.model
         self._id = id
-        self._prompt_tokens = prompt_tokens
         self._blocks = 0
-        self._parts: dict[int, _Open] = {}  # the first speaks
+        self._parts: dict[int, _Part] = {}  # the first speaks
         self._refused = False
+        self._usage = Usage(input=prompt_tokens)
 
     @property
     def progress(self) -> ResponseProgress | None:
@@ -97,32 +96,34 @@ class MessagesEncoder:
                 written = self._close(event)
             case Finished():
                 written = self._finish(event)
-        return b"".join(_event(block) for block in written)
+        return b"".join(sse.encode(msgspec.json.encode(each), event=str(each["type"])) for each in written)
 
     def _start(self, started: Started) -> Block:
-        usage = started.usage or Usage(input=self._prompt_tokens)
-        message = _message(self._id, self._model, content=[], usage=_counts(usage))
+        # Claude Code takes the size of its context from here: nothing is worse than a guess.
+        if started.usage is not None and started.usage.input:
+            self._usage = started.usage
+        message = _message(self._id, self._model) | {"usage": _counts(self._usage)}
         return {"type": "message_start", "message": message}
 
     def _open(self, started: PartStarted) -> list[Block]:
         self._refused |= started.kind is Kind.REFUSAL
-        self._parts[started.index] = part = _Open(started)
-        return self._begin(part) if part.kind is Kind.TOOL_CALL and self._speaks(started.index) else []
+        self._parts[started.index] = part = _Part(started)
+        is_announced = part.kind is Kind.TOOL_CALL and self._speaks(started.index)
+        return self._begin(part, part.empty_block()) if is_announced else []
 
     def _say(self, delta: PartDelta) -> list[Block]:
         part = self._parts[delta.index]
-        if not delta.text:
-            return []
-        if not self._speaks(delta.index):
-            part.waiting.append(delta.text)
-            return []
-        return [*self._begin(part), self._delta(part, delta.text)]
+        part.waiting.append(delta.text)
+        return self._let_speak(part) if self._speaks(delta.index) else []
 
     def _close(self, finished: PartFinished) -> list[Block]:
-        self._parts[finished.index].finish(finished.seal)
+        closing = self._parts[finished.index]
+        closing.seal, closing.finished = finished.seal, True
         written: list[Block] = []
         while self._parts:
             index, part = next(iter(self._parts.items()))
+            if part.kind is Kind.TOOL_CALL:
+                written += self._begin(part, part.empty_block())
             written += self._let_speak(part)
             if not part.finished:
                 break
@@ -130,29 +131,134 @@ class MessagesEncoder:
             del self._parts[index]
         return written
 
-    def _let_speak(self, part: "_Open") -> list[Block]:
-        """What a part that had to wait has to say; a call is announced at once."""
-        text = "".join(part.waiting)
-        part.waiting.clear()
-        written = self._begin(part) if part.kind is Kind.TOOL_CALL else []
-        return [*written, self._delta(part, text)] if text else written
+    def _finish(self, finished: Finished) -> list[Block]:
+        delta = _ending(finished.reason, finished.detail, refused=self._refused)
+        usage = _counts(finished.usage or self._usage)
+        return [{"type": "message_delta", "delta": delta, "usage": usage}, {"type": "message_stop"}]
 
     def _speaks(self, index: int) -> bool:
         return next(iter(self._parts)) == index
 
-    def _begin(self, part: "_Open") -> list[Block]:
+    def _let_speak(self, part: "_Part") -> list[Block]:
+        text = "".join(part.waiting)
+        part.waiting.clear()
+        if not text:
+            return []
+        kind, field = _DELTAS[part.kind]
+        return [*self._begin(part, part.empty_block()), self._delta({"type": kind, field: text})]
+
+    def _end(self, part: "_Part") -> list[Block]:
+        written = [] if part.seal is None else self._sealed(part, part.seal)
+        if part.begun:
+            written.append({"type": "content_block_stop", "index": self._blocks})
+            self._blocks += 1
+        return written
+
+    def _sealed(self, part: "_Part", seal: Seal) -> list[Block]:
+        """A signature ends the thinking that it signs; where nothing was thought aloud, the seal is all there is."""
+        if not part.begun and seal.origin is not SealOrigin.SIGNATURE:
+            return self._begin(part, _redacted(seal))
+        signature = self._delta({"type": "signature_delta", "signature": _carried(seal, SealOrigin.SIGNATURE)})
+        return [*self._begin(part, part.empty_block()), signature]
+
+    def _begin(self, part: "_Part", block: Block) -> list[Block]:
         if part.begun:
             return []
         part.begun = True
-        return [{"type": "content_block_start", "index": self._blocks, "content_block": part.empty_block()}]
+        return [{"type": "content_block_start", "index": self._blocks, "content_block": block}]
 
-    def _delta(self, part: "_Open", text: str) -> Block:
-        kind, field = _DELTAS[part.kind]
-        part.said.append(text if part.kind is Kind.THINKING else "")
-        return {"type": "content_block_delta", "index": self._blocks, "delta": {"type": kind, field: text}}
+    def _delta(self, delta: Block) -> Block:
+        return {"type": "content_block_delta", "index": self._blocks, "delta": delta}
 
-    def _end(self, part: "_Open") -> list[Block]:
-        ...
 
-    def _finish(self, finished: Finished) -> list[Block]:
-        ...
+class _Part:
+    """A part that is not complete; ``waiting`` is what it said while another one spoke."""
+
+    def __init__(self, started: PartStarted) -> None:
+        self.kind = started.kind
+        self.waiting: list[str] = []
+        self.begun = False
+        self.finished = False
+        self.seal: Seal | None = None
+        self._started = started
+
+    def empty_block(self) -> Block:
+        """The block as it is before anything is in it."""
+        match self.kind:
+            case Kind.TEXT | Kind.REFUSAL:
+                return {"type": "text", "text": ""}
+            case Kind.THINKING:
+                return {"type": "thinking", "thinking": "", "signature": ""}
+            case Kind.TOOL_CALL:
+                return {"type": "tool_use", "id": self._started.id, "name": self._started.name, "input": {}}
+
+
+def render_reply(reply: Reply, conversation: Conversation, *, id: str, created: int) -> bytes:  # noqa: A002, ARG001
+    """A whole answer as a message: what a client would put together from the stream of it."""
+    usage = reply.usage or Usage(input=estimate(conversation, model_id=conversation.model))
+    refused = any(part.kind is Kind.REFUSAL for part in reply.parts)
+    content = [block for part in reply.parts for block in _blocks(part, cut_short=reply.finish in _CUT_SHORT)]
+    message = _message(id, conversation.model)
+    message |= {"content": content, **_ending(reply.finish, reply.detail, refused=refused), "usage": _counts(usage)}
+    return msgspec.json.encode(message)
+
+
+def _blocks(part: ReplyPart, *, cut_short: bool) -> list[Block]:
+    """The block of a part; none when it says nothing, or is a call that was cut off in its arguments."""
+    if part.kind is Kind.TOOL_CALL:
+        if cut_short and part.text and not is_object(part.text):
+            return []
+        return [{"type": "tool_use", "id": part.id, "name": part.name, "input": input_of(part.text)}]
+    if part.kind is not Kind.THINKING:
+        return [{"type": "text", "text": part.text}] if part.text else []
+    if part.seal is not None and not part.text and part.seal.origin is not SealOrigin.SIGNATURE:
+        return [_redacted(part.seal)]
+    signature = "" if part.seal is None else _carried(part.seal, SealOrigin.SIGNATURE)
+    return [{"type": "thinking", "thinking": part.text, "signature": signature}] if part.text or signature else []
+
+
+def _redacted(seal: Seal) -> Block:
+    return {"type": "redacted_thinking", "data": _carried(seal, SealOrigin.REDACTED)}
+
+
+def _carried(seal: Seal, native: SealOrigin) -> str:
+    """What Anthropic made is handed on as it is, what another vendor made in an envelope."""
+    return seal.data if seal.origin is native else wrap(seal)
+
+
+def _message(id: str, model: str) -> Block:  # noqa: A002
+    return {
+        "id": id,
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+    }
+
+
+def _ending(reason: Finish, detail: str, *, refused: bool) -> Block:
+    """The reason, the word that stopped the model, and why it refused, where there is one."""
+    if refused and reason is Finish.STOP:
+        reason = Finish.FILTER
+    ending: Block = {
+        "stop_reason": _STOP_REASONS[reason],
+        "stop_sequence": detail or None if reason is Finish.STOP_WORD else None,
+    }
+    if reason is Finish.FILTER and detail:
+        ending["stop_details"] = {"type": "refusal", "category": None, "explanation": detail}
+    return ending
+
+
+def _counts(usage: Usage) -> Block:
+    """Anthropic counts what a cache read or wrote beside the input, not within it."""
+    counts: Block = {
+        "input_tokens": max(usage.input - usage.cache_read - usage.cache_write, 0),
+        "cache_creation_input_tokens": usage.cache_write,
+        "cache_read_input_tokens": usage.cache_read,
+        "output_tokens": usage.output,
+    }
+    if usage.reasoning > 0:
+        counts["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
+    return counts

@@ -168,9 +168,7 @@ def _lost_thread(turns: tuple[Turn, ...]) -> bool:
     return not isinstance(turns[-2].parts[0], Thinking)
 
 
-def _output_config(
-    conversation: Conversation, supports: Supports, thought: Plan, losses: list[Loss]
-) -> Block:
+def _output_config(conversation: Conversation, supports: Supports, thought: Plan, losses: list[Loss]) -> Block:
     config: Block = {"effort": thought.effort.value} if thought.effort else {}
     wanted = conversation.format
     if wanted is None:

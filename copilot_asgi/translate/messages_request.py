@@ -7,7 +7,7 @@ Source: https://docs.anthropic.com/en/api/messages.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 from types import MappingProxyType
 
@@ -74,6 +74,7 @@ _WITHOUT_EFFECT = frozenset(
 )
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FULL_STOP = Text(".")
+_NO_WORDS = msgspec.Raw(b"[]")
 
 
 class _Container(msgspec.Struct):
@@ -221,9 +222,7 @@ def _name_losses(given: Fields, place: Place) -> None:
             place.lose(told, matters=name not in _WITHOUT_EFFECT)
 
 
-def _tool_choice(
-    given: Fields, tools: tuple[Tool, ...], place: Place
-) -> tuple[ToolChoice | None, bool | None]:
+def _tool_choice(given: Fields, tools: tuple[Tool, ...], place: Place) -> tuple[ToolChoice | None, bool | None]:
     if "tool_choice" not in given:
         return None, None
     return read_tool_choice(given["tool_choice"], tools, place.at("tool_choice"))
@@ -245,9 +244,7 @@ def _sampling(given: Fields, place: Place) -> Sampling:
     def number(name: str) -> float | None:
         return place.at(name).read(_number, given[name]) if name in given else None
 
-    words: Iterable[str] = ()
-    if "stop_sequences" in given:
-        words = place.at("stop_sequences").read(_words, given["stop_sequences"])
+    words = place.at("stop_sequences").read(_words, given.get("stop_sequences", _NO_WORDS))
     return Sampling(
         temperature=number("temperature"), top_p=number("top_p"), stop=tuple(word for word in words if word.strip())
     )

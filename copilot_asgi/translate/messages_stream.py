@@ -16,7 +16,7 @@ from copilot_asgi.translate.messages_encoder import MessagesEncoder, render_repl
 from copilot_asgi.translate.messages_reader import MessageReader
 from copilot_asgi.translate.messages_shapes import Message, StreamEvent
 from copilot_asgi.wire.error_body import error_under_success
-from copilot_asgi.wire.shallow import NOT_JSON, is_null, read_object
+from copilot_asgi.wire.shallow import NOT_JSON, NULL, is_null, read_object
 from copilot_asgi.wire.sse import BOM, EventSplitter, parse_block
 
 __all__ = ["MessagesDecoder", "MessagesEncoder", "decode_answer", "render_reply"]
@@ -88,7 +88,9 @@ class MessagesDecoder:
             case "content_block_start" if event.content_block is not None:
                 self._index = event.index
                 yield from self._reader.start_block(event.content_block)
-            case "content_block_delta" if event.delta is not None and event.index == self._index:
+            case "content_block_delta" if event.index != self._index:
+                raise StreamInterrupted(_UNREADABLE)
+            case "content_block_delta" if event.delta is not None:
                 yield from self._reader.add(event.delta)
             case "content_block_stop":
                 yield from self._reader.end_block()
@@ -112,7 +114,7 @@ def decode_answer(body: bytes, *, names: ToolNames) -> list[Event]:
         message = _message_decoder.decode(body)
     except NOT_JSON:
         raise MalformedResponse("GitHub Copilot sent an answer that is not a message.") from None
-    if message.type == "error" or not is_null(fields.get("error", msgspec.Raw(b"null"))):
+    if message.type == "error" or not is_null(fields.get("error", NULL)):
         raise error_under_success(body)
     if message.content is None:
         raise MalformedResponse("GitHub Copilot sent an answer without content.")

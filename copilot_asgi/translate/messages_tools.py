@@ -142,9 +142,7 @@ def read_tools(raw: msgspec.Raw, place: Place) -> tuple[Tool, ...]:
     return tuple(_each(place.read(_tools, raw), place))
 
 
-def read_tool_choice(
-    raw: msgspec.Raw, tools: tuple[Tool, ...], place: Place
-) -> tuple[ToolChoice | None, bool | None]:
+def read_tool_choice(raw: msgspec.Raw, tools: tuple[Tool, ...], place: Place) -> tuple[ToolChoice | None, bool | None]:
     """The choice, and whether several calls at once are allowed.
 
     Raises ``BadRequest`` when a tool is forced that is not among ``tools``.

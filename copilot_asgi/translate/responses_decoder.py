@@ -4,27 +4,24 @@ Rule: ``output_index`` is the only key, for Copilot names an item anew in each e
 what is told at the end is reconciled: nothing is said twice, nothing is missed. Only a terminal event is an end.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
-
 import msgspec
 
 from copilot_asgi.errors import CopilotASGIError, MalformedResponse, StreamInterrupted
-from copilot_asgi.translate.events import Event, Started
+from copilot_asgi.translate.events import Event
 from copilot_asgi.translate.ids import ToolNames
-from copilot_asgi.translate.responses_reading import AnswerReader
+from copilot_asgi.translate.responses_reading import TERMINAL, AnswerReader, is_read
 from copilot_asgi.translate.responses_wire import AnswerEvent, AnswerResponse
 from copilot_asgi.wire.error_body import error_under_success
-from copilot_asgi.wire.shallow import NOT_JSON
-from copilot_asgi.wire.sse import DEFAULT_EVENT, EventParser, ServerSentEvent
+from copilot_asgi.wire.shallow import NOT_JSON, is_null
+from copilot_asgi.wire.sse import EventParser, ServerSentEvent
 from copilot_asgi.wire.stream import Typed
 
 __all__ = ["ResponsesDecoder", "decode_answer"]
 
 # The last event repeats the whole answer, and the request's instructions and tools.
 _EVENT_LIMIT = 32 * 1024 * 1024
-_FAILED_STATUS = frozenset({"failed", "cancelled"})
-_FINAL_STATUS = frozenset({"completed", "incomplete"})
+_FAILURES = frozenset({"response.failed", "response.cancelled", "error"})
+_FAILED = frozenset({"failed", "cancelled"})
 
 _type_decoder = msgspec.json.Decoder(Typed)
 _event_decoder = msgspec.json.Decoder(AnswerEvent)
@@ -78,17 +75,31 @@ class ResponsesDecoder:
             return []
         try:
             kind = _type_decoder.decode(data).type or event.event
-            handle = _HANDLERS.get(kind)
-            if kind in _FAILURES or handle is None:
-                found = AnswerEvent()
-            else:
-                found = _event_decoder.decode(data)
+            found = _event_decoder.decode(data) if is_read(kind) else AnswerEvent()
         except NOT_JSON:
             raise StreamInterrupted("GitHub Copilot sent an event that cannot be read.") from None
-        if kind in _FAILURES or (found.response and found.response.status in _FAILED_STATUS):
+        if kind in _FAILURES or (found.response and found.response.status in _FAILED):
             raise error_under_success(data)
-        if handle is None:
+        if not is_read(kind):
             return []
-        handle(self._reader, found)
-        self.done = kind in _TERMINAL
+        self._reader.read(kind, found)
+        self.done = kind in TERMINAL
         return self._reader.take()
+
+
+def decode_answer(body: bytes, *, names: ToolNames) -> list[Event]:
+    """A whole answer as one sequence of events.
+
+    Raises ``UpstreamStatus`` when the answer says that it failed, ``MalformedResponse`` when it is none.
+    """
+    try:
+        response = _response_decoder.decode(body)
+    except NOT_JSON:
+        raise MalformedResponse("GitHub Copilot sent an answer that cannot be read.") from None
+    if response.status in _FAILED or not is_null(response.error):
+        raise error_under_success(body)
+    if response.output is None:
+        raise MalformedResponse("GitHub Copilot sent an answer without any output.")
+    reader = AnswerReader(names)
+    reader.read("response.completed", AnswerEvent(response=response))
+    return reader.take()

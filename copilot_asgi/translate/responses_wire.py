@@ -6,6 +6,7 @@ Rule: what is not named here is never decoded; what upstream leaves out or sets 
 import msgspec
 
 from copilot_asgi.translate.events import Annotation, Usage
+from copilot_asgi.wire.shallow import NULL
 
 __all__ = ["AnswerEvent", "AnswerItem", "AnswerPart", "AnswerResponse", "AnswerUsage", "Citation"]
 
@@ -88,7 +89,7 @@ class _Incomplete(msgspec.Struct):
 
 
 class AnswerResponse(msgspec.Struct):
-    """The response object; ``error`` is left to those who read errors."""
+    """The response object; what ``error`` says is left to those who read errors."""
 
     id: str | None = None
     model: str | None = None
@@ -96,6 +97,7 @@ class AnswerResponse(msgspec.Struct):
     output: list[AnswerItem] | None = None
     usage: AnswerUsage | None = None
     incomplete_details: _Incomplete | None = None
+    error: msgspec.Raw = NULL
 
 
 class AnswerEvent(msgspec.Struct):
