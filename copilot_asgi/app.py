@@ -154,7 +154,7 @@ class CopilotApp:
         try:
             await self._serve(visit, receive)
         except ClientDisconnected:
-            logger.debug("%s: the client left", visit.id)
+            await visit.leave()
         except CopilotASGIError as error:
             await visit.fail(error)
         except Exception as error:
@@ -195,7 +195,8 @@ class CopilotApp:
             await self._handle(exchange, visit.responder.send)
             await visit.responder.finish()
 
-        await run_until_gone(receive, work)
+        if await run_until_gone(receive, work):
+            raise ClientDisconnected
 
     async def _answer_query(self, visit: Visit, target: Target) -> None:
         call, name = visit.call, target.endpoint.name

@@ -17,6 +17,9 @@ __all__ = ["Visit"]
 
 logger = logging.getLogger(__name__)
 
+# What access logs show for a client that left before the answer; nobody receives it (nginx's convention).
+CLIENT_CLOSED_REQUEST = 499
+
 
 class Visit:
     """One request's way in and out. ``target`` is ``None`` for a path that no route has."""
@@ -37,6 +40,14 @@ class Visit:
         logger.info("%s: %s: %s", self.id, type(error).__name__, redact(error.message))
         with suppress(ClientDisconnected):
             await self._tell(error)
+
+    async def leave(self) -> None:
+        """The client is gone; hosts and servers still want a response that is finished."""
+        logger.debug("%s: the client left", self.id)
+        with suppress(ClientDisconnected):
+            if not self.responder.started:
+                await self.responder.respond(CLIENT_CLOSED_REQUEST, (), b"")
+            await self.responder.finish()
 
     async def _tell(self, error: CopilotASGIError) -> None:
         responder = self.responder

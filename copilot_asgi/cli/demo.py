@@ -84,6 +84,7 @@ async def _show(directory: Path, port: int, start: Start, body: Callable[[str, "
     )
     app = CopilotApp(settings)
     terminal.say(SIMULATION, style="bold")
+    terminal.say(f"simulator  {upstream_url}")
     await _sign_in(app.upstream)
     url = await start(app, port, partial(app.drain, settings.drain_timeout))
     terminal.say(f"listening on {url}")

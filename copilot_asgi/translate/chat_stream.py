@@ -6,13 +6,14 @@ Source: OpenAI API reference, "The chat completion chunk object"; further keys a
 """
 
 import re
+from contextlib import suppress
 
 import msgspec
 
 from copilot_asgi.errors import MalformedResponse, StreamInterrupted
 from copilot_asgi.translate.chat_assembly import Assembly, read_usage
 from copilot_asgi.translate.chat_encoder import ChatEncoder, render_reply
-from copilot_asgi.translate.events import Annotation, Event, Finish, Finished, Kind, Started
+from copilot_asgi.translate.events import Annotation, Event, Finish, Finished, Kind, Started, Usage
 from copilot_asgi.translate.ids import ToolNames
 from copilot_asgi.translate.messages_stream import decode_answer as decode_native
 from copilot_asgi.wire.chat_shapes import Message, ToolCall, ToolFunction, finish_reason, text_of
@@ -91,16 +92,15 @@ class ChatDecoder:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that ``chunk`` makes certain."""
-        for event in self._parser.feed(chunk):
+        for event in [] if self.done else self._parser.feed(chunk):
             self._read(event)
         return self._assembly.take()
 
     def finish(self) -> list[Event]:
         """The last events, when upstream has ended. Raises ``StreamInterrupted`` when the answer is not complete."""
-        try:
-            self.feed_rest()
-        except StreamInterrupted:
-            pass
+        # What is left may be an event without its empty line; of half an event nothing counts but what came before.
+        with suppress(StreamInterrupted):
+            self.feed(b"\n\n")
         self._end(announced=False)
         return self._assembly.take()
 
@@ -111,7 +111,10 @@ class ChatDecoder:
         if data == b"[DONE]":
             self._end(announced=True)
             return
-        chunk = _read_chunk(data)
+        try:
+            chunk = _decoder.decode(data)
+        except NOT_JSON:
+            raise StreamInterrupted("GitHub Copilot sent an event that cannot be read.") from None
         if event.event == "error" or not is_null(chunk.error):
             raise error_under_success(data)
         self._add(chunk)
@@ -123,10 +126,93 @@ class ChatDecoder:
             number = position if choice.index is None else choice.index
             delta = choice.delta or choice.message or _Delta()
             _add_texts(self._assembly, delta)
-            _add_fragments(self._assembly, delta, number)
+            for at, fragment in enumerate(_calls(delta)):
+                self._assembly.call(fragment, choice=number, position=at)
             _add_reason(self._assembly, choice)
 
     def _end(self, *, announced: bool) -> None:
         if not self.done:
             self._assembly.end(announced=announced)
             self.done = True
+
+
+def decode_answer(body: bytes, *, names: ToolNames) -> list[Event]:
+    """A whole answer as one sequence of events.
+
+    Raises ``MalformedResponse`` when it is none, ``UpstreamStatus`` for an error under a status of 200.
+    """
+    try:
+        chunk = _decoder.decode(body)
+        if not is_null(chunk.error):
+            raise error_under_success(body)
+        if chunk.choices is None and chunk.type == "message":
+            return decode_native(body, names=names)
+        return _decode_choices(chunk, chunk.choices or [], names)
+    except NOT_JSON:
+        raise MalformedResponse("GitHub Copilot sent an answer that cannot be read.") from None
+    except StreamInterrupted as error:
+        raise MalformedResponse(error.message) from None
+
+
+def _decode_choices(chunk: _Chunk, choices: list[_Choice], names: ToolNames) -> list[Event]:
+    usage = read_usage(chunk.usage)
+    if not choices:
+        return _spent(chunk, usage)
+    assembly = Assembly(names)
+    assembly.usage = usage
+    _start(assembly, chunk)
+    messages = [_message(choice) for choice in choices]
+    for message in messages:
+        _add_texts(assembly, message)
+    for number, message in enumerate(messages):
+        for position, call in enumerate(_calls(message)):
+            assembly.whole_call(call, choice=number, position=position)
+    for choice in choices:
+        assembly.reason(finish_reason(choice.finish_reason) or "stop")
+    assembly.end(announced=True)
+    return assembly.take()
+
+
+def _spent(chunk: _Chunk, usage: Usage | None) -> list[Event]:
+    """What stands for no choice at all: a model that thought until its tokens were used up."""
+    if usage is None or not usage.output:
+        raise MalformedResponse("GitHub Copilot sent an answer without any choice.")
+    return [Started(chunk.id or "", chunk.model or "", None), Finished(Finish.LENGTH, usage)]
+
+
+def _message(choice: _Choice) -> _Delta:
+    if choice.message is None or choice.finish_reason == "error":
+        raise MalformedResponse("GitHub Copilot sent an answer without a message.")
+    return choice.message
+
+
+def _start(assembly: Assembly, chunk: _Chunk) -> None:
+    seed = _ILLEGAL.sub("", f"{chunk.id or ''}_{int(chunk.created or 0)}")[-_SEED_LENGTH:]
+    assembly.start(id=chunk.id or "", model=chunk.model or "", seed=seed)
+
+
+def _add_texts(assembly: Assembly, delta: _Delta) -> None:
+    assembly.text(Kind.THINKING, delta.thought)
+    assembly.seal(delta.reasoning_opaque or delta.cot_id or "")
+    assembly.text(Kind.TEXT, text_of(delta.content) or "")
+    assembly.text(Kind.REFUSAL, delta.refusal or "")
+    # Copilot puts an object of its own there.
+    if starts_with(delta.annotations, b"["):
+        for each in _annotations_decoder.decode(delta.annotations):
+            if each.url_citation is not None:
+                assembly.annotation(Annotation(each.url_citation.url, each.url_citation.title or ""))
+
+
+def _calls(delta: _Delta) -> list[ToolCall]:
+    """The calls, also the one of the deprecated form, which has a place of its own."""
+    if delta.function_call is None:
+        return delta.tool_calls or []
+    return [*(delta.tool_calls or ()), ToolCall(index=_ONE_FUNCTION, function=delta.function_call)]
+
+
+def _add_reason(assembly: Assembly, choice: _Choice) -> None:
+    if choice.finish_reason == "error":
+        raise StreamInterrupted("GitHub Copilot failed in the middle of the answer.")
+    reason = finish_reason(choice.finish_reason)
+    if reason is not None:
+        assembly.reason(reason)

@@ -13,7 +13,7 @@ from copilot_asgi.translate.effort import budget_of, fitted_budget, level_of_bud
 from copilot_asgi.translate.messages_cache import Block
 from copilot_asgi.wire.models import Supports
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Plan", "plan", "thinks"]
 
 # What Anthropic takes for granted where a model adapts and nothing is said.
 _USUAL = Effort.HIGH
@@ -26,14 +26,14 @@ class Plan(msgspec.Struct, frozen=True):
     effort: Effort | None = None
 
 
-def plan(reasoning: Reasoning, supports: Supports, *, max_tokens: int) -> Plan:
+def plan(reasoning: Reasoning, supports: Supports, *, max_tokens: int | None) -> Plan:
     """What to ask for, so that the model comes nearest to what was wanted."""
     effort = _effort(reasoning, supports)
     if not _wants_to_think(reasoning):
         return Plan(effort=effort)
     if supports.adaptive_thinking:
         return Plan(_adaptive(reasoning), effort)
-    budget = fitted_budget(_budget(reasoning), supports, max_tokens) if _thinks(supports) else None
+    budget = fitted_budget(_budget(reasoning), supports, max_tokens) if thinks(supports) else None
     return Plan(None if budget is None else {"type": "enabled", "budget_tokens": budget}, effort)
 
 
@@ -62,5 +62,6 @@ def _adaptive(reasoning: Reasoning) -> Block:
     return {"type": "adaptive", "display": "summarized" if reasoning.show else "omitted"}
 
 
-def _thinks(supports: Supports) -> bool:
+def thinks(supports: Supports) -> bool:
+    """Whether the catalog says anything of a budget for thinking."""
     return bool(supports.thinking or supports.max_thinking_budget or supports.min_thinking_budget)

@@ -46,7 +46,10 @@ class FreeformText:
 
     def finish(self) -> str:
         """What is missing when the call is complete, by reading all of it; nothing when that contradicts the pieces."""
-        whole, told = freeform_input("".join(self._pieces)), "".join(self._told)
+        raw, told = "".join(self._pieces), "".join(self._told)
+        whole = freeform_input(raw)
+        if self._is_inside and whole == raw:
+            return ""  # it broke off inside the text
         return whole[len(told) :] if whole.startswith(told) else ""
 
 

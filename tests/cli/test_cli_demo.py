@@ -62,7 +62,7 @@ def test_one_conversation_and_out(home: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0].startswith("This is a simulation")
     assert [line[:11].strip() for line in lines[1:]] == [
-        "sign-in", "signed in", "listening o", "models", "you", "model", "you", "tool call", "embedding",
+        "simulator", "sign-in", "signed in", "listening o", "models", "you", "model", "you", "tool call", "embedding",
     ]  # fmt: skip
     assert "You said: Hello! Is anybody there?" in done.stdout
     assert 'get_weather({"city":"Paris"})' in done.stdout

@@ -23,11 +23,6 @@ def _one_for_each_server() -> list[Site]:
     return [*first.values(), BEHIND_MIDDLEWARE]
 
 
-def _known(site: Site) -> tuple[pytest.MarkDecorator, ...]:
-    reason = "nothing is sent when a client leaves before the head: Starlette logs 'No response returned.'"
-    return (pytest.mark.xfail(strict=True, reason=reason),) if site is BEHIND_MIDDLEWARE else ()
-
-
 def _name(site: Site) -> str:
     return site.name
 
@@ -150,7 +145,7 @@ def test_the_documented_try_works(example: str, start: Callable[[str], Process],
     assert ask(start(example.removesuffix("_app")).url(), path).json["object"] == "list"
 
 
-@pytest.mark.parametrize("site", [pytest.param(site, marks=_known(site)) for site in _one_for_each_server()], ids=_name)
+@pytest.mark.parametrize("site", _one_for_each_server(), ids=_name)
 def test_the_server_has_nothing_to_complain_of_and_ends(
     site: Site, start: Callable[[str], Process], simulator: Simulator
 ) -> None:

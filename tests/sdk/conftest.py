@@ -20,7 +20,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     home = tmp_path_factory.mktemp("sdk")
     env = clean_environment(HOME=str(home), COPILOT_ASGI_DATA_DIR=str(home / "data"))
     with running("python", "-m", "copilot_asgi", "demo", "--port", "0", env=env, cwd=home) as demo:
-        simulator_url = demo.wait_for(r"at (http://\S+)/login/device")[1]
+        simulator_url = demo.wait_for(r"simulator +(http://\S+)")[1]
         url = demo.wait_for(r"listening on (http://\S+)")[1]
         token = ask(simulator_url, "/_simulator/sign_in", {}).json["token"]
         keyed_env = {**env, **settings_for(simulator_url, token), "COPILOT_ASGI_API_KEYS": KEY}

@@ -1,9 +1,10 @@
 """The three dialects as one table, and the ways through them: a request, an answer, a stream from one to another."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any
 
 import msgspec
 
@@ -23,29 +24,31 @@ CROSSED = tuple(pair for pair in PAIRS if pair[0] != pair[1])
 ID, CREATED = "0123456789abcdef", 1_760_000_000
 
 
-class Codec(NamedTuple):
-    """What the modules of one dialect offer."""
-
-    parse_request: Callable[..., Conversation]
-    render_request: Callable[[Conversation, Model], Rendered]
-    decode_answer: Callable[..., list[Event]]
-    render_reply: Callable[..., bytes]
-    decoder: Callable[..., Any]
-    encoder: Callable[..., Any]
+def requests(name: str) -> ModuleType:
+    """The module that reads and writes requests."""
+    return import_module(f"copilot_asgi.translate.{name}_request")
 
 
-def codec(name: str) -> Codec:
-    request = import_module(f"copilot_asgi.translate.{name}_request")
-    stream = import_module(f"copilot_asgi.translate.{name}_stream")
-    kind = name.capitalize()
-    return Codec(
-        request.parse_request,
-        request.render_request,
-        stream.decode_answer,
-        stream.render_reply,
-        getattr(stream, f"{kind}Decoder"),
-        getattr(stream, f"{kind}Encoder"),
-    )
+def answers(name: str) -> ModuleType:
+    """The module that reads and writes answers."""
+    return import_module(f"copilot_asgi.translate.{name}_stream")
+
+
+def decoder(name: str, names: ToolNames | None = None) -> Any:
+    """A new reader of upstream's stream."""
+    return getattr(answers(name), f"{name.capitalize()}Decoder")(names=names or ToolNames())
+
+
+def encoder(name: str, conversation: Conversation) -> Any:
+    """A new writer of the client's stream."""
+    kind = getattr(answers(name), f"{name.capitalize()}Encoder")
+    return kind(conversation, id=ID, created=CREATED, prompt_tokens=0)
+
+
+def rendered(name: str, conversation: Conversation, target: Model | None = None) -> Rendered:
+    """Upstream's request. Raises ``Refused``."""
+    told: Rendered = requests(name).render_request(conversation, target or model())
+    return told
 
 
 def model(**supports: object) -> Model:
@@ -58,46 +61,48 @@ def model(**supports: object) -> Model:
 
 def parsed(name: str, body: dict) -> Conversation:
     """A client's request in the neutral form. Raises ``Refused``."""
-    return codec(name).parse_request(read_object(json.dumps(body).encode()), stream=bool(body.get("stream")))
+    told: Conversation = requests(name).parse_request(
+        read_object(json.dumps(body).encode()), stream=bool(body.get("stream"))
+    )
+    return told
 
 
 def request(client: str, upstream: str, body: dict, target: Model | None = None) -> dict:
     """The request for upstream, or the refusal as ``{"status", "body"}``."""
     try:
-        rendered = codec(upstream).render_request(parsed(client, body), target or model())
+        body = json.loads(rendered(upstream, parsed(client, body), target).body)
     except Refused as error:
         told = render_error(error, Dialect(client), request_id="r", now=0.0)
         return {"status": told.status, "body": json.loads(told.body)}
-    answer: dict = json.loads(rendered.body)
-    return answer
+    return body
 
 
 def answer(upstream: str, client: str, body: dict, conversation: Conversation) -> dict:
     """The whole answer for the client."""
-    events = codec(upstream).decode_answer(json.dumps(body).encode(), names=ToolNames())
-    reply = codec(client).render_reply(fold(check(events)), conversation, id=ID, created=CREATED)
+    events = answers(upstream).decode_answer(json.dumps(body).encode(), names=ToolNames())
+    reply = answers(client).render_reply(fold(check(events)), conversation, id=ID, created=CREATED)
     told: dict = json.loads(reply)
     return told
 
 
 def stream(upstream: str, client: str, chunks: Iterable[bytes], conversation: Conversation) -> list[dict]:
     """The events for the client; a stream that breaks off ends with the client's error event."""
-    encoder = codec(client).encoder(conversation, id=ID, created=CREATED, prompt_tokens=0)
+    writer = encoder(client, conversation)
     out = bytearray()
     try:
         for event in decoded(upstream, chunks):
-            out += encoder.encode(event)
+            out += writer.encode(event)
     except CopilotASGIError as error:
-        out += error_event(error, Dialect(client), request_id="r", progress=encoder.progress)
+        out += error_event(error, Dialect(client), request_id="r", progress=writer.progress)
     return server_sent(client, bytes(out))
 
 
 def decoded(upstream: str, chunks: Iterable[bytes]) -> Iterator[Event]:
     """The neutral events of an upstream stream."""
-    decoder = codec(upstream).decoder(names=ToolNames())
+    reader = decoder(upstream)
     for chunk in chunks:
-        yield from decoder.feed(chunk)
-    yield from decoder.finish()
+        yield from reader.feed(chunk)
+    yield from reader.finish()
 
 
 def wire(events: Iterable[dict]) -> bytes:

@@ -1,0 +1,101 @@
+"""Events as a Responses stream, and a whole reply as a response.
+
+Rule: every number and id is ours and stays what it was; the pieces of a text make up the text told at its end, and that
+is the text in the final response. An item is called done only when something follows it, for until then the answer may
+turn out to be cut off inside it, and clients run the calls that are done.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from copilot_asgi.translate.conversation import Conversation, Seal, Tool
+from copilot_asgi.translate.events import (
+    Event,
+    Finished,
+    Kind,
+    PartDelta,
+    PartFinished,
+    PartStarted,
+    Reply,
+    Started,
+    Usage,
+)
+from copilot_asgi.translate.responses_object import IN_PROGRESS, Outcome, outcome_of, response_object
+from copilot_asgi.translate.responses_writing import CallItem, Item, MessageItem, ReasoningItem, Told
+from copilot_asgi.wire import sse
+from copilot_asgi.wire.dialect import ResponseProgress
+
+__all__ = ["ResponsesEncoder", "render_reply"]
+
+
+class ResponsesEncoder:
+    """Writes the stream. ``id`` is a random word that the ids of the response and its items are made of; ``created`` is
+    in unix seconds; ``prompt_tokens`` is told when upstream counted nothing.
+    """
+
+    ping = b": ping\n\n"
+
+    def __init__(self, conversation: Conversation, *, id: str, created: int, prompt_tokens: int) -> None:
+        self._conversation = conversation
+        self._id = id
+        self._created = created
+        self._usage = Usage(input=prompt_tokens)
+        self._tools: dict[str, Tool] = {tool.name: tool for tool in conversation.tools}
+        self._items: list[Item] = []
+        self._open: dict[int, Item] = {}  # by the number of the part
+        self._sent = 0
+        self.final: dict[str, object] = {}
+
+    @property
+    def progress(self) -> ResponseProgress:
+        """Ids and numbers that the client has seen."""
+        return ResponseProgress(self._sent - 1, self._response_id, self._conversation.model, self._created)
+
+    def encode(self, event: Event) -> bytes:
+        """What the client is to be told of one event."""
+        return b"".join(self._framed(told) for told in self._told(event))
+
+    def _told(self, event: Event) -> Iterator[Told]:
+        match event:
+            case Started():
+                self._usage = event.usage or self._usage
+                response = self._response(IN_PROGRESS, None)
+                yield from (("response.created", {"response": response}), ("response.in_progress", {"response": response}))
+            case PartStarted():
+                yield from self._start(event)
+            case PartDelta(index, text, annotation):
+                yield from self._open[index].add(text, annotation)
+            case PartFinished(index, seal):
+                yield from self._finish_part(index, seal)
+            case Finished():
+                yield from self._finish(event)
+
+    def _start(self, event: PartStarted) -> Iterator[Told]:
+        last = self._items[-1] if self._items else None
+        if event.kind in {Kind.TEXT, Kind.REFUSAL} and isinstance(last, MessageItem):
+            yield from last.begin_part(event.kind)
+            self._open[event.index] = last
+            return
+        yield from self._end_items(Outcome("completed"), only_finished=True)
+        item = self._new_item(event)
+        self._items.append(item)
+        self._open[event.index] = item
+        yield from item.begin()
+
+    def _new_item(self, event: PartStarted) -> Item:
+        index = len(self._items)
+        suffix = f"{self._id}{index:02d}"
+        match event.kind:
+            case Kind.THINKING:
+                return ReasoningItem(f"rs_{suffix}", index, shows_seals=self._conversation.include_seals)
+            case Kind.TOOL_CALL:
+                tool = self._tools.get(event.name, Tool(name=event.name))
+                return CallItem(suffix, index, event, tool)
+            case Kind.TEXT | Kind.REFUSAL:
+                return MessageItem(f"msg_{suffix}", index, event.kind)
+
+    def _finish_part(self, index: int, seal: Seal | None) -> Iterator[Told]:
+        yield from self._open.pop(index).end_part(seal)
+
+    def _finish(self, event: Finished) -> Iterator[Told]: ...
