@@ -69,7 +69,7 @@ class _Open:
 
 
 class ChatEncoder:
-    """One stream for one client; ``id`` is made ours, ``created`` is in unix seconds.
+    """One stream for one client; ``created`` is in unix seconds.
 
     ``prompt_tokens`` is an estimate, told when upstream never said how many there were.
     """
@@ -80,7 +80,7 @@ class ChatEncoder:
     def __init__(self, conversation: Conversation, *, id: str, created: int, prompt_tokens: int) -> None:
         self._conversation = conversation
         self._head = {
-            "id": f"chatcmpl-{id}",
+            "id": id,
             "object": "chat.completion.chunk",
             "created": created,
             "model": conversation.model,
@@ -191,7 +191,7 @@ def render_reply(reply: Reply, conversation: Conversation, *, id: str, created: 
     }
     return msgspec.json.encode(
         {
-            "id": f"chatcmpl-{id}",
+            "id": id,
             "object": "chat.completion",
             "created": created,
             "model": conversation.model,

@@ -175,7 +175,7 @@ def _decode_choices(chunk: _Chunk, choices: list[_Choice], names: ToolNames) -> 
 
 def _spent(chunk: _Chunk, usage: Usage | None) -> list[Event]:
     """What stands for no choice at all: a model that thought until its tokens were used up."""
-    if usage is None or not usage.output:
+    if chunk.choices is None or usage is None or not usage.output:
         raise MalformedResponse("GitHub Copilot sent an answer without any choice.")
     return [Started(chunk.id or "", chunk.model or "", None), Finished(Finish.LENGTH, usage)]
 

@@ -67,7 +67,7 @@ class MessagesEncoder:
         self,
         conversation: Conversation,
         *,
-        id: str,  # noqa: A002  # what every dialect calls it
+        id: str,  # what every dialect calls it
         created: int,  # noqa: ARG002  # other dialects tell when the answer began
         prompt_tokens: int,
     ) -> None:
@@ -193,7 +193,7 @@ class _Part:
                 return {"type": "tool_use", "id": self._started.id, "name": self._started.name, "input": {}}
 
 
-def render_reply(reply: Reply, conversation: Conversation, *, id: str, created: int) -> bytes:  # noqa: A002, ARG001
+def render_reply(reply: Reply, conversation: Conversation, *, id: str, created: int) -> bytes:  # noqa: ARG001
     """A whole answer as a message: what a client would put together from the stream of it."""
     usage = reply.usage or Usage(input=estimate(conversation, model_id=conversation.model))
     refused = any(part.kind is Kind.REFUSAL for part in reply.parts)
@@ -226,9 +226,10 @@ def _carried(seal: Seal, native: SealOrigin) -> str:
     return seal.data if seal.origin is native else wrap(seal)
 
 
-def _message(id: str, model: str) -> Block:  # noqa: A002
+def _message(id: str, model: str) -> Block:
+    """A message without content and end."""
     return {
-        "id": id,
+        "id": f"msg_{id}",
         "type": "message",
         "role": "assistant",
         "model": model,

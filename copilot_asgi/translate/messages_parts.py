@@ -266,14 +266,14 @@ def _seal(native: SealOrigin, data: str) -> Seal:
 
 def _read_tool_use(raw: msgspec.Raw, place: Place) -> Iterator[Part]:
     block = place.read(_tool_use, raw)
-    arguments = "{}" if is_null(block.input) else compact(block.input)
+    arguments = "{}" if is_null(block.input) else compact(place.text(block.input))
     yield ToolCall(block.id or "", block.name, arguments, cached=block.cache_control is not None)
 
 
 def _read_server_tool_use(raw: msgspec.Raw, place: Place) -> Iterator[Part]:
     place.lose("messages.content.server_tool_use", matters=True)
     block = place.read(_tool_use, raw)
-    yield Text(f"[{block.name} was called with {compact(block.input)}]")
+    yield Text(f"[{block.name} was called with {compact(place.text(block.input))}]")
 
 
 def _server_tool_result(raw: msgspec.Raw, place: Place) -> Iterator[Part]:

@@ -37,6 +37,15 @@ class Place(msgspec.Struct, frozen=True):
         except NOT_JSON:
             raise self.refusal("Input should be a value of the type that the API describes.") from None
 
+    def text(self, raw: msgspec.Raw) -> bytes:
+        """The JSON text of a value that nobody has decoded. Raises ``BadRequest`` when it is not UTF-8."""
+        text = bytes(raw)
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            raise self.refusal("Input should be UTF-8.") from None
+        return text
+
     def refusal(self, message: str, *, code: str = "invalid_value") -> BadRequest:
         """A refusal that names the place."""
         return BadRequest(message, code=code, param=self.path)
@@ -48,9 +57,12 @@ class Place(msgspec.Struct, frozen=True):
             self.losses.append(loss)
 
 
-def compact(raw: msgspec.Raw) -> str:
-    """The JSON text of a value without the whitespace between its tokens; numbers and escapes stay as written."""
-    return msgspec.json.format(bytes(raw), indent=-1).decode()
+def compact(text: bytes | msgspec.Raw) -> str:
+    """A JSON text without the whitespace between its tokens; numbers and escapes stay as written.
+
+    Raises one of ``NOT_JSON``.
+    """
+    return msgspec.json.format(bytes(text), indent=-1).decode()
 
 
 def is_object(text: str) -> bool:

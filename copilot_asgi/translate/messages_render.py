@@ -4,11 +4,11 @@ Rule: only what the endpoint knows is written; order, ids, names, images and lim
 named, or refused where leaving it out would give a wrong answer.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 import msgspec
 
-from copilot_asgi.errors import TranslationError
 from copilot_asgi.translate.conversation import (
     Audio,
     Conversation,
@@ -16,13 +16,10 @@ from copilot_asgi.translate.conversation import (
     Image,
     Loss,
     Part,
-    Refusal,
     Role,
-    SealOrigin,
     Sampling,
     Text,
     Thinking,
-    ToolCall,
     ToolResult,
     Turn,
 )
@@ -45,20 +42,21 @@ _HIGHEST_TEMPERATURE = 1.0
 _TOP_P_WITH_THINKING = 0.95
 _MOVED = (Audio, Document, Image)
 
-# Fields of the OpenAI dialects that change the answer and have no counterpart; the other fields in ``extra`` do not.
-_MATTERS = frozenset(
+# Whether an answer without the field may be another one; of fields that are not here nobody knows.
+_EXTRA_LOST: Mapping[str, bool] = MappingProxyType(
     {
-        "context_management",
-        "frequency_penalty",
-        "logit_bias",
-        "logprobs",
-        "max_tool_calls",
-        "moderation",
-        "presence_penalty",
-        "top_logprobs",
-        "truncation",
-        "web_search",
-        "web_search_options",
+        "metadata": False,
+        "prediction": False,
+        "prompt_cache_key": False,
+        "prompt_cache_options": False,
+        "prompt_cache_retention": False,
+        "safety_identifier": False,
+        "seed": False,
+        "service_tier": False,
+        "store": False,
+        "stream_options": False,
+        "user": False,
+        "verbosity": False,
     }
 )
 
@@ -69,7 +67,7 @@ def render_request(conversation: Conversation, model: Model) -> Rendered:
     Raises ``TranslationError`` for what Claude models cannot be asked, ``BadRequest`` for broken histories.
     """
     names = ToolNames()
-    losses = [Loss(name, name in _MATTERS) for name in conversation.extra]
+    losses = [Loss(name, _EXTRA_LOST.get(name, True)) for name in conversation.extra]
     system, spoken = _lift_system(conversation, losses)
     turns, mended = paired(tuple(_sayable(spoken)), complete=True)
     losses += mended

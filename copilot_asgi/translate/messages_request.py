@@ -31,7 +31,7 @@ from copilot_asgi.translate.conversation import (
 from copilot_asgi.translate.messages_parts import read_content, read_texts
 from copilot_asgi.translate.messages_reading import Place
 from copilot_asgi.translate.messages_render import CONTINUE, render_request
-from copilot_asgi.translate.messages_tools import read_tool_choice, read_tools
+from copilot_asgi.translate.messages_tools import read_tool_choice, read_tools, read_web_search
 from copilot_asgi.wire.shallow import NULL, Fields, is_null, read_object
 
 __all__ = ["parse_request", "read_reasoning", "render_request"]
@@ -74,7 +74,7 @@ _WITHOUT_EFFECT = frozenset(
 )
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _FULL_STOP = Text(".")
-_NO_WORDS = msgspec.Raw(b"[]")
+_EMPTY_LIST = msgspec.Raw(b"[]")
 
 
 class _Container(msgspec.Struct):
@@ -134,7 +134,8 @@ def parse_request(fields: Fields, *, stream: bool) -> Conversation:
     given = {name: value for name, value in fields.items() if not is_null(value)}
     _refuse_server_state(given, place)
     _name_losses(given, place)
-    tools = read_tools(given["tools"], place.at("tools")) if "tools" in given else ()
+    tools = read_tools(given.get("tools", _EMPTY_LIST), place.at("tools"))
+    search = read_web_search(given.get("tools", _EMPTY_LIST), place.at("tools"))
     choice, parallel = _tool_choice(given, tools, place)
     leading, turns = _split_system(_turns(given, place))
     return Conversation(
@@ -149,6 +150,7 @@ def parse_request(fields: Fields, *, stream: bool) -> Conversation:
         sampling=_sampling(given, place),
         format=_read_format(given, place),
         reasoning=read_reasoning(given, place),
+        extra={} if search is None else {"web_search": search},
         losses=tuple(place.losses),
     )
 
@@ -197,7 +199,7 @@ def _read_format(given: Fields, place: Place) -> Format | None:
         return None
     if wanted.type != "json_schema" or is_null(wanted.schema):
         raise place.at("output_config.format").refusal("Input should be a 'json_schema' with its schema.")
-    return Format(schema=bytes(wanted.schema))
+    return Format(schema=place.at("output_config.format.schema").text(wanted.schema))
 
 
 def _required(given: Fields, name: str) -> msgspec.Raw:
@@ -244,7 +246,7 @@ def _sampling(given: Fields, place: Place) -> Sampling:
     def number(name: str) -> float | None:
         return place.at(name).read(_number, given[name]) if name in given else None
 
-    words = place.at("stop_sequences").read(_words, given.get("stop_sequences", _NO_WORDS))
+    words = place.at("stop_sequences").read(_words, given.get("stop_sequences", _EMPTY_LIST))
     return Sampling(
         temperature=number("temperature"), top_p=number("top_p"), stop=tuple(word for word in words if word.strip())
     )

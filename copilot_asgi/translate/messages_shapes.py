@@ -9,7 +9,7 @@ import msgspec
 
 from copilot_asgi.translate.messages_reading import EMPTY_OBJECT
 
-__all__ = ["Block", "Citation", "Delta", "Message", "Stop", "StreamEvent", "UsageCounts"]
+__all__ = ["Block", "Citation", "Delta", "Message", "Stop", "StreamEvent", "UsageCounts", "WholeMessage"]
 
 
 class _OutputDetails(msgspec.Struct):
@@ -73,13 +73,17 @@ class Delta(Stop):
 
 
 class Message(Stop):
-    """A whole answer, or how one begins."""
+    """How an answer begins."""
 
-    type: str | None = None
     id: str | None = None
     model: str | None = None
-    content: list[Block] | None = None
     usage: UsageCounts | None = None
+
+
+class WholeMessage(Message, kw_only=True):
+    """A whole answer."""
+
+    content: list[Block]
 
 
 class StreamEvent(msgspec.Struct):

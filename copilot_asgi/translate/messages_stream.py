@@ -14,7 +14,7 @@ from copilot_asgi.translate.events import Event
 from copilot_asgi.translate.ids import ToolNames
 from copilot_asgi.translate.messages_encoder import MessagesEncoder, render_reply
 from copilot_asgi.translate.messages_reader import MessageReader
-from copilot_asgi.translate.messages_shapes import Message, StreamEvent
+from copilot_asgi.translate.messages_shapes import StreamEvent, WholeMessage
 from copilot_asgi.wire.error_body import error_under_success
 from copilot_asgi.wire.shallow import NOT_JSON, NULL, is_null, read_object
 from copilot_asgi.wire.sse import BOM, EventSplitter, parse_block
@@ -24,7 +24,7 @@ __all__ = ["MessagesDecoder", "MessagesEncoder", "decode_answer", "render_reply"
 _UNREADABLE = "GitHub Copilot sent an event that cannot be read."
 
 _event_decoder = msgspec.json.Decoder(StreamEvent)
-_message_decoder = msgspec.json.Decoder(Message)
+_message_decoder = msgspec.json.Decoder(WholeMessage)
 
 
 class MessagesDecoder:
@@ -69,12 +69,12 @@ class MessagesDecoder:
             return
         try:
             event = _event_decoder.decode(data)
+            kind = event.type or name
+            if kind == "error":
+                raise error_under_success(data)
+            yield from self._read(kind, event)
         except NOT_JSON:
             raise StreamInterrupted(_UNREADABLE) from None
-        kind = event.type or name
-        if kind == "error":
-            raise error_under_success(data)
-        yield from self._read(kind, event)
 
     def _read(self, kind: str, event: StreamEvent) -> Iterator[Event]:
         match kind:
@@ -111,20 +111,16 @@ def decode_answer(body: bytes, *, names: ToolNames) -> list[Event]:
     """
     try:
         fields = read_object(body)
-        message = _message_decoder.decode(body)
+        if not is_null(fields.get("error", NULL)):
+            raise error_under_success(body)
+        return list(_events(_message_decoder.decode(body), MessageReader(names=names)))
     except NOT_JSON:
         raise MalformedResponse("GitHub Copilot sent an answer that is not a message.") from None
-    if message.type == "error" or not is_null(fields.get("error", NULL)):
-        raise error_under_success(body)
-    if message.content is None:
-        raise MalformedResponse("GitHub Copilot sent an answer without content.")
-    return list(_events(message, MessageReader(names=names)))
 
 
-def _events(message: Message, reader: MessageReader) -> Iterator[Event]:
+def _events(message: WholeMessage, reader: MessageReader) -> Iterator[Event]:
     yield from reader.start(message)
-    for block in message.content or ():
+    for block in message.content:
         yield from reader.start_block(block)
-        yield from reader.end_block()
     reader.stop(message, None)
     yield from reader.end()

@@ -13,12 +13,13 @@ from copilot_asgi.translate.conversation import Tool, ToolChoice, ToolChoiceMode
 from copilot_asgi.translate.messages_reading import Cache, Place
 from copilot_asgi.wire.shallow import NULL, is_null
 
-__all__ = ["read_tool_choice", "read_tools"]
+__all__ = ["read_tool_choice", "read_tools", "read_web_search"]
 
 # Keys of a tool that steer Anthropic's servers only.
 _UNHEARD = ("allowed_callers", "defer_loading", "eager_input_streaming", "input_examples")
 _SCREEN_TOOLS = ("browser_", "computer_")
-_SERVER_TOOLS = ("advisor", "code_execution", "mcp_toolset", "tool_search_tool", "web_fetch", "web_search")
+_SERVER_TOOLS = ("advisor", "code_execution", "mcp_toolset", "tool_search_tool", "web_fetch")
+_WEB_SEARCH = "web_search_"
 
 
 class _Tool(msgspec.Struct):
@@ -32,6 +33,14 @@ class _Tool(msgspec.Struct):
     defer_loading: msgspec.Raw = NULL
     eager_input_streaming: msgspec.Raw = NULL
     input_examples: msgspec.Raw = NULL
+
+
+class _WebSearch(msgspec.Struct):
+    type: str | None = None
+    allowed_domains: list[str] | None = None
+    user_location: msgspec.Raw = NULL
+    blocked_domains: msgspec.Raw = NULL
+    max_uses: msgspec.Raw = NULL
 
 
 class _Choice(msgspec.Struct):
@@ -49,8 +58,9 @@ class _Known(msgspec.Struct, frozen=True):
     schema: bytes
 
 
-_tools = msgspec.json.Decoder(list[msgspec.Raw])
+_listed = msgspec.json.Decoder(list[msgspec.Raw])
 _tool = msgspec.json.Decoder(_Tool)
+_web_search = msgspec.json.Decoder(_WebSearch)
 _choice = msgspec.json.Decoder(_Choice)
 
 
@@ -139,7 +149,23 @@ _MODES: Mapping[str, ToolChoiceMode] = MappingProxyType(
 
 def read_tools(raw: msgspec.Raw, place: Place) -> tuple[Tool, ...]:
     """The tools that the client runs. Raises ``BadRequest`` for those that see a screen: no function can."""
-    return tuple(_each(place.read(_tools, raw), place))
+    return tuple(_each(place.read(_listed, raw), place))
+
+
+def read_web_search(raw: msgspec.Raw, place: Place) -> bytes | None:
+    """Anthropic's search of the web as OpenAI's tool for it, which Copilot serves with some models."""
+    tools = place.read(_listed, raw)
+    for number, tool in enumerate(tools):
+        given = place.at(number).read(_web_search, tool)
+        if given.type is None or not given.type.startswith(_WEB_SEARCH):
+            continue
+        for key in ("blocked_domains", "max_uses"):
+            if not is_null(getattr(given, key)):
+                place.lose(f"tools.{key}", matters=True)
+        filters = {"filters": {"allowed_domains": given.allowed_domains}} if given.allowed_domains else {}
+        location = {} if is_null(given.user_location) else {"user_location": given.user_location}
+        return msgspec.json.encode({"type": "web_search", **filters, **location})
+    return None
 
 
 def read_tool_choice(raw: msgspec.Raw, tools: tuple[Tool, ...], place: Place) -> tuple[ToolChoice | None, bool | None]:
@@ -173,7 +199,7 @@ def _each(tools: list[msgspec.Raw], place: Place) -> Iterator[Tool]:
             raise place.at(number).refusal("Tools that see and touch a screen are not available to this model.")
         elif known := next((each for each in _KNOWN if kind.startswith(each.prefix)), None):
             yield _client_tool(given, known)
-        else:
+        elif not kind.startswith(_WEB_SEARCH):
             server = next((name for name in _SERVER_TOOLS if kind.startswith(name)), "unknown")
             place.lose(f"tools.{server}", matters=True)
 
@@ -184,7 +210,7 @@ def _custom(given: _Tool, place: Place) -> Tool:
     return Tool(
         name=given.name,
         description=given.description or "",
-        schema=b"" if is_null(given.input_schema) else bytes(given.input_schema),
+        schema=b"" if is_null(given.input_schema) else place.at("input_schema").text(given.input_schema),
         strict=given.strict,
         cached=given.cache_control is not None,
     )

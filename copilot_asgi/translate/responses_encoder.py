@@ -12,6 +12,7 @@ import msgspec
 from copilot_asgi.translate.conversation import Conversation, Seal, Tool
 from copilot_asgi.translate.events import (
     Event,
+    Finish,
     Finished,
     Kind,
     PartDelta,
@@ -44,6 +45,7 @@ class ResponsesEncoder:
         self._tools: dict[str, Tool] = {tool.name: tool for tool in conversation.tools}
         self._items: list[Item] = []
         self._open: dict[int, Item] = {}  # by the number of the part
+        self._refused = False
         self._sent = 0
         self.final: dict[str, object] = {}
 
@@ -61,7 +63,8 @@ class ResponsesEncoder:
             case Started():
                 self._usage = event.usage or self._usage
                 response = self._response(IN_PROGRESS, None)
-                yield from (("response.created", {"response": response}), ("response.in_progress", {"response": response}))
+                yield "response.created", {"response": response}
+                yield "response.in_progress", {"response": response}
             case PartStarted():
                 yield from self._start(event)
             case PartDelta(index, text, annotation):
@@ -72,12 +75,13 @@ class ResponsesEncoder:
                 yield from self._finish(event)
 
     def _start(self, event: PartStarted) -> Iterator[Told]:
+        self._refused = self._refused or event.kind is Kind.REFUSAL
         last = self._items[-1] if self._items else None
-        if event.kind in {Kind.TEXT, Kind.REFUSAL} and isinstance(last, MessageItem):
+        if event.kind in {Kind.TEXT, Kind.REFUSAL} and isinstance(last, MessageItem) and not last.done:
             yield from last.begin_part(event.kind)
             self._open[event.index] = last
             return
-        yield from self._end_items(Outcome("completed"), only_finished=True)
+        yield from self._end_items(is_cut=False)
         item = self._new_item(event)
         self._items.append(item)
         self._open[event.index] = item
@@ -85,7 +89,7 @@ class ResponsesEncoder:
 
     def _new_item(self, event: PartStarted) -> Item:
         index = len(self._items)
-        suffix = f"{self._id}{index:02d}"
+        suffix = f"{self._id}_{index}"
         match event.kind:
             case Kind.THINKING:
                 return ReasoningItem(f"rs_{suffix}", index, shows_seals=self._conversation.include_seals)
@@ -96,6 +100,63 @@ class ResponsesEncoder:
                 return MessageItem(f"msg_{suffix}", index, event.kind)
 
     def _finish_part(self, index: int, seal: Seal | None) -> Iterator[Told]:
-        yield from self._open.pop(index).end_part(seal)
+        item = self._open.pop(index)
+        yield from item.end_part(seal)
+        if not item.has_begun:
+            self._items.remove(item)
 
-    def _finish(self, event: Finished) -> Iterator[Told]: ...
+    def _end_items(self, *, is_cut: bool) -> Iterator[Told]:
+        """Call done what is complete and not called so yet."""
+        unfinished = list(self._open.values())
+        for item in self._items:
+            if not item.done and item not in unfinished:
+                yield from item.end(is_cut=is_cut)
+
+    def _finish(self, event: Finished) -> Iterator[Told]:
+        if event.reason is Finish.FILTER and event.detail and not self._refused:
+            yield from self._start(PartStarted(-1, Kind.REFUSAL))
+            yield from self._open[-1].add(event.detail, None)
+            yield from self._finish_part(-1, None)
+        outcome = outcome_of(event.reason, refused=self._refused)
+        yield from self._end_items(is_cut=outcome.status == "incomplete")
+        self.final = self._response(outcome, event.usage or self._usage)
+        yield f"response.{outcome.status}", {"response": self.final}
+
+    def _response(self, outcome: Outcome, usage: Usage | None) -> dict[str, object]:
+        return response_object(
+            self._conversation,
+            outcome,
+            id=self._response_id,
+            created=self._created,
+            output=[item.whole() for item in self._items],
+            usage=usage,
+        )
+
+    @property
+    def _response_id(self) -> str:
+        return f"resp_{self._id}"
+
+    def _framed(self, told: Told) -> bytes:
+        kind, fields = told
+        data = msgspec.json.encode({"type": kind, "sequence_number": self._sent, **fields})
+        self._sent += 1
+        return sse.encode(data, event=kind)
+
+
+def render_reply(reply: Reply, conversation: Conversation, *, id: str, created: int) -> bytes:
+    """The whole response; the same as a stream of the reply would end with."""
+    encoder = ResponsesEncoder(conversation, id=id, created=created, prompt_tokens=0)
+    for event in _events(reply):
+        encoder.encode(event)
+    return msgspec.json.encode(encoder.final)
+
+
+def _events(reply: Reply) -> Iterator[Event]:
+    yield Started(reply.id, reply.model, reply.usage)
+    for index, part in enumerate(reply.parts):
+        yield PartStarted(index, part.kind, part.id, part.name, part.freeform)
+        yield PartDelta(index, part.text)
+        for annotation in part.annotations:
+            yield PartDelta(index, annotation=annotation)
+        yield PartFinished(index, part.seal)
+    yield Finished(reply.finish, reply.usage, reply.detail)

@@ -11,7 +11,7 @@ import msgspec
 from copilot_asgi.errors import BadRequest
 from copilot_asgi.wire.shallow import NOT_JSON, NULL, Fields, is_null
 
-__all__ = ["decoded", "optional"]
+__all__ = ["decoded", "optional", "sound"]
 
 T = TypeVar("T")
 
@@ -28,3 +28,9 @@ def optional(fields: Fields, name: str, kind: type[T]) -> T | None:
     """The field ``name`` as ``kind``, or ``None`` when it is absent or null."""
     value = fields.get(name, NULL)
     return None if is_null(value) else decoded(value, kind, param=name)
+
+
+def sound(value: msgspec.Raw, *, param: str) -> bytes:
+    """The JSON text of a value that is passed on unread; raises ``BadRequest`` when it is not sound all through."""
+    decoded(value, object, param=param)
+    return bytes(value)

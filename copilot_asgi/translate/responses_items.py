@@ -22,7 +22,7 @@ from copilot_asgi.translate.conversation import (
     ToolResult,
     Turn,
 )
-from copilot_asgi.translate.responses_fields import decoded
+from copilot_asgi.translate.responses_fields import decoded, sound
 from copilot_asgi.translate.responses_parts import Content, plain_parts, result_parts
 from copilot_asgi.translate.responses_tools import in_namespace
 from copilot_asgi.translate.seals import unwrap
@@ -196,7 +196,7 @@ def _local_call(history: History, value: msgspec.Raw, where: str) -> None:
     call = decoded(value, _LocalCall, param=where)
     action = call.operation if is_null(call.action) else call.action
     name = (decoded(value, _Item, param=where).type or "").removesuffix("_call")
-    arguments = "" if is_null(action) else bytes(action).decode()
+    arguments = "" if is_null(action) else sound(action, param=where).decode()
     history.say(Role.ASSISTANT, [ToolCall(call.call_id or "", name, arguments)])
 
 

@@ -3,6 +3,9 @@
 Rule: every key that the SDKs insist on is there, and nothing claims to be stored.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import msgspec
 
 from copilot_asgi.translate.conversation import Conversation
@@ -21,20 +24,22 @@ class Outcome(msgspec.Struct, frozen=True):
 
 IN_PROGRESS = Outcome("in_progress")
 _CUT = Outcome("incomplete", "max_output_tokens")
-_DEFAULTS: dict[str, bytes] = {
-    "instructions": b"null",
-    "max_output_tokens": b"null",
-    "metadata": b"{}",
-    "parallel_tool_calls": b"true",
-    "reasoning": b'{"effort":null,"summary":null}',
-    "temperature": b"null",
-    "text": b'{"format":{"type":"text"}}',
-    "tool_choice": b'"auto"',
-    "tools": b"[]",
-    "top_p": b"null",
-    "truncation": b'"disabled"',
-    "user": b"null",
-}
+_DEFAULTS: Mapping[str, bytes] = MappingProxyType(
+    {
+        "instructions": b"null",
+        "max_output_tokens": b"null",
+        "metadata": b"{}",
+        "parallel_tool_calls": b"true",
+        "reasoning": b'{"effort":null,"summary":null}',
+        "temperature": b"null",
+        "text": b'{"format":{"type":"text"}}',
+        "tool_choice": b'"auto"',
+        "tools": b"[]",
+        "top_p": b"null",
+        "truncation": b'"disabled"',
+        "user": b"null",
+    }
+)
 
 
 def outcome_of(reason: Finish, *, refused: bool) -> Outcome:
@@ -56,7 +61,7 @@ def response_object(
     usage: Usage | None,
 ) -> dict[str, object]:
     """The response as it is now; ``usage`` is known at its end only."""
-    echo = {name: msgspec.Raw(value) for name, value in (_DEFAULTS | conversation.echo).items()}
+    echo = {name: msgspec.Raw(value) for name, value in {**_DEFAULTS, **conversation.echo}.items()}
     return {
         "id": id,
         "object": "response",

@@ -19,6 +19,7 @@ __all__ = ["ERROR_MARK", "Content", "input_part", "plain_parts", "result_content
 ERROR_MARK = "[tool error] "
 """How a result says that the tool failed, in dialects without a word for it."""
 
+_ANY_DETAIL = "auto"
 _DEFAULT_NAME = "document.pdf"
 _TEXT_TYPES = frozenset({"input_text", "output_text", "text", "summary_text", "reasoning_text"})
 
@@ -79,7 +80,7 @@ def _part(part: _Part, where: str) -> _Plain:
         case _Part(type="refusal"):
             return Refusal(part.refusal or "")
         case _Part(type="input_image", image_url=str(url)):
-            return _image(url, part.detail or "")
+            return _image(url, (part.detail or "").removeprefix(_ANY_DETAIL))
         case _Part(type="input_file", file_url=str(url)) if url:
             return Document(url=url, name=part.filename or "")
         case _Part(type="input_file", file_data=str(data)):
@@ -112,7 +113,7 @@ def input_part(part: Text | Image | Document | Audio) -> dict[str, object]:
             return {"type": "input_text", "text": text}
         case Image():
             url = part.url or data_url(part.media_type, part.data)
-            return {"type": "input_image", "image_url": url, "detail": part.detail or "auto"}
+            return {"type": "input_image", "image_url": url, "detail": part.detail or _ANY_DETAIL}
         case Document(url="", data=data):
             url = data_url(part.media_type, data)
             return {"type": "input_file", "file_data": url, "filename": part.name or _DEFAULT_NAME}

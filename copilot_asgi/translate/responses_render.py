@@ -15,6 +15,7 @@ from copilot_asgi.translate.conversation import (
     Format,
     Loss,
     Reasoning,
+    Text,
     Tool,
     ToolChoice,
     ToolChoiceMode,
@@ -24,6 +25,7 @@ from copilot_asgi.translate.ids import ToolNames
 from copilot_asgi.translate.pairing import paired
 from copilot_asgi.translate.rendered import Rendered
 from copilot_asgi.translate.responses_history import items_of
+from copilot_asgi.translate.responses_parts import input_part
 from copilot_asgi.translate.schema import for_openai, qualifies_for_strict
 from copilot_asgi.wire.models import Model
 from copilot_asgi.wire.shallow import read_object
@@ -48,6 +50,7 @@ _ELSEWHERE = frozenset({"verbosity", "web_search", "web_search_options"})
 _BOOKKEEPING = frozenset(
     {"prediction", "safety_identifier", "seed", "service_tier", "store", "stream_options", "user", "user_id"}
 )
+_CONTINUE = "Go on exactly where your last message ended, and repeat nothing of it."
 _EMPTY_SCHEMA = b'{"type":"object","properties":{}}'
 
 _Fields = dict[str, object]
@@ -61,6 +64,10 @@ def render_request(conversation: Conversation, model: Model) -> Rendered:
     losses += mended
     items, item_losses = items_of(turns, names)
     losses += item_losses
+    if items and items[-1].get("role") == "assistant":
+        # The endpoint begins a new message; it does not complete one.
+        losses.append(Loss("input.prefill", matters=True))
+        items.append({"type": "message", "role": "user", "content": [input_part(Text(_CONTINUE))]})
     fields: _Fields = {
         "model": model.id,
         "instructions": "\n\n".join(text.text for text in conversation.system),

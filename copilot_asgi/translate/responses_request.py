@@ -20,7 +20,7 @@ from copilot_asgi.translate.conversation import (
     Sampling,
     Text,
 )
-from copilot_asgi.translate.responses_fields import decoded, optional
+from copilot_asgi.translate.responses_fields import decoded, optional, sound
 from copilot_asgi.translate.responses_items import History, read_items
 from copilot_asgi.translate.responses_render import render_request
 from copilot_asgi.translate.responses_tools import parse_tool_choice, parse_tools
@@ -58,9 +58,7 @@ _READ = frozenset(
     }
 )
 # Kept as they are, for dialects that know them.
-_EXTRA = frozenset(
-    {"moderation", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "top_logprobs"}
-)
+_EXTRA = frozenset({"moderation", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "top_logprobs"})
 # Without effect on the answer: storage, billing, tracing.
 _BOOKKEEPING = frozenset(
     {
@@ -148,7 +146,7 @@ def parse_request(fields: Fields, *, stream: bool) -> Conversation:
         reasoning=_reasoning(reasoning),
         extra=_extra(fields, verbosity, include),
         include_seals=_SEALS in include,
-        echo={name: bytes(fields[name]) for name in _ECHOED if not is_null(fields.get(name, NULL))},
+        echo={name: sound(fields[name], param=name) for name in _ECHOED if not is_null(fields.get(name, NULL))},
         losses=tuple(dict.fromkeys(losses)),
     )
 
@@ -209,7 +207,7 @@ def _format(found: _Format | None) -> Format | None:
             return Format()
         case _Format(type="json_schema") if not is_null(found.schema):
             return Format(
-                schema=bytes(found.schema),
+                schema=sound(found.schema, param="text.format"),
                 name=found.name or "",
                 description=found.description or "",
                 strict=found.strict,
@@ -220,9 +218,9 @@ def _format(found: _Format | None) -> Format | None:
 
 
 def _extra(fields: Fields, verbosity: msgspec.Raw, include: Sequence[str]) -> dict[str, bytes]:
-    extra = {name: bytes(value) for name, value in fields.items() if name in _EXTRA and not is_null(value)}
+    extra = {name: sound(value, param=name) for name, value in fields.items() if name in _EXTRA and not is_null(value)}
     if not is_null(verbosity):
-        extra["verbosity"] = bytes(verbosity)
+        extra["verbosity"] = sound(verbosity, param="text.verbosity")
     if _LOGPROBS in include:
         extra.setdefault("top_logprobs", b"0")
     return extra

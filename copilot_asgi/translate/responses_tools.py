@@ -11,7 +11,7 @@ import msgspec
 
 from copilot_asgi.errors import BadRequest, TranslationError
 from copilot_asgi.translate.conversation import Loss, Tool, ToolChoice, ToolChoiceMode
-from copilot_asgi.translate.responses_fields import decoded
+from copilot_asgi.translate.responses_fields import decoded, sound
 from copilot_asgi.wire.shallow import NULL, is_null, read_object, starts_with
 
 __all__ = ["in_namespace", "parse_tool_choice", "parse_tools"]
@@ -79,7 +79,7 @@ def _tool(tool: _Tool, namespace: str) -> Tool:
     return Tool(
         name=in_namespace(namespace, _name(tool)),
         description=tool.description or "",
-        schema=b"" if is_null(tool.parameters) else bytes(tool.parameters),
+        schema=b"" if is_null(tool.parameters) else sound(tool.parameters, param="tools"),
         strict=tool.strict,
         freeform=tool.type == "custom",
         grammar=_grammar(tool.format),
@@ -97,7 +97,7 @@ def _name(tool: _Tool) -> str:
 def _grammar(value: msgspec.Raw) -> bytes:
     if is_null(value) or decoded(value, _Grammar, param="tools.format").type != "grammar":
         return b""
-    return bytes(value)
+    return sound(value, param="tools.format")
 
 
 def parse_tool_choice(value: msgspec.Raw, tools: tuple[Tool, ...]) -> ToolChoice:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from copilot_asgi.errors import CopilotASGIError, Refused
-from copilot_asgi.translate.conversation import Conversation
+from copilot_asgi.translate.conversation import Conversation, ToolChoiceMode
 from copilot_asgi.translate.events import Event, check, fold
 from copilot_asgi.translate.ids import ToolNames
 from copilot_asgi.translate.rendered import Rendered
@@ -21,6 +21,7 @@ from copilot_asgi.wire.sse import EventParser
 NAMES = ("chat", "messages", "responses")
 PAIRS = tuple((client, upstream) for client in NAMES for upstream in NAMES)
 CROSSED = tuple(pair for pair in PAIRS if pair[0] != pair[1])
+AUTO = ToolChoiceMode.AUTO
 ID, CREATED = "0123456789abcdef", 1_760_000_000
 
 
