@@ -108,8 +108,7 @@ class ChatEncoder:
                 return self._text(part, event.text) + self._cite(part, event.annotation)
             case PartFinished():
                 return self._close(self._open.pop(event.index), event)
-            case Finished():
-                return self._end(event)
+        return self._end(event)
 
     def _begin(self, event: PartStarted) -> bytes:
         freeform = event.freeform or event.name in self._freeform

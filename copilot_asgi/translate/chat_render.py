@@ -98,7 +98,7 @@ def _add_limit(draft: _Draft) -> None:
     if limit is not None:
         draft.fields[limit_field(draft.model)] = limit
     if limit != draft.conversation.max_tokens:
-        draft.lose("max_tokens", matters=False)
+        draft.lose("max_tokens", matters=True)
 
 
 def _limit(draft: _Draft) -> int | None:

@@ -88,7 +88,7 @@ class _Writer:
                 self._put({"role": "system", "content": text} if text else None, turn.parts)
             case Role.ASSISTANT:
                 self._put(self._assistant(turn.parts), turn.parts)
-            case Role.USER:
+            case _:
                 self._user(turn.parts)
 
     def close(self) -> None:

@@ -10,7 +10,6 @@ import msgspec
 
 from copilot_asgi.errors import TranslationError
 from copilot_asgi.translate.conversation import (
-    Audio,
     Document,
     Image,
     Part,
@@ -79,11 +78,7 @@ def _block(part: Part, names: ToolNames) -> Block:
         case Image():
             block = {"type": "image", "source": _image_source(part)}
         case Document():
-            block = {
-                "type": "document",
-                "source": _document_source(part),
-                **({"title": part.name} if part.name else {}),
-            }
+            block = _document(part)
         case Thinking():
             block = _thinking(part)
         case ToolCall():
@@ -92,7 +87,7 @@ def _block(part: Part, names: ToolNames) -> Block:
             block = {"type": "tool_use", "id": tool_id(part.id), "name": name, "input": input_of(arguments)}
         case ToolResult():
             block = _tool_result(part, names)
-        case Audio():
+        case _:
             raise TranslationError("Claude models do not listen to recordings.", param="messages")
     return block
 

@@ -94,7 +94,7 @@ class MessagesEncoder:
                 written = self._say(event)
             case PartFinished():
                 written = self._close(event)
-            case Finished():
+            case _:
                 written = self._finish(event)
         return b"".join(sse.encode(msgspec.json.encode(each), event=str(each["type"])) for each in written)
 
@@ -189,7 +189,7 @@ class _Part:
                 return {"type": "text", "text": ""}
             case Kind.THINKING:
                 return {"type": "thinking", "thinking": "", "signature": ""}
-            case Kind.TOOL_CALL:
+            case _:
                 return {"type": "tool_use", "id": self._started.id, "name": self._started.name, "input": {}}
 
 

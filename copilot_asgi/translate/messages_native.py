@@ -99,7 +99,11 @@ def prepare_native(fields: Fields, model: Model, *, betas: Collection[str]) -> d
     trim(
         [*edited["tools"], *edited["system"]], [block for message in edited["messages"] for block in _content(message)]
     )
-    changed = {name: msgspec.json.encode(edited[name]) for name in edited if edited[name] != opened[name]}
+    changed = {
+        name: msgspec.json.encode(blocks) if blocks else None
+        for name, blocks in edited.items()
+        if blocks != opened[name]
+    }
     return changes | thinking_changes(given, model.supports) | changed
 
 
@@ -139,14 +143,13 @@ def _edited(
 ) -> dict[str, list[Block]]:
     structured = bool(model.supports.structured_outputs)
     tools = [_tool(tool, betas, structured=structured) for tool in opened["tools"]]
-    messages = [_message_of(message, betas) for message in opened["messages"]]
+    messages = [each for message in opened["messages"] for each in _message_of(message, betas)]
     system = [block for given_block in opened["system"] for block in _instruction(given_block)]
     if _SYSTEM_BETA not in betas:
         lifted = [block for message in messages if _says(message, "system") for block in _content(_listed(message))]
         messages = [message for message in messages if not _says(message, "system")]
         before = system if opened["system"] else _instructions(given)
         system = [*before, *lifted] if lifted else system
-    messages = [message for message in messages if message.get("content") != []]
     spoken = [message for message in messages if not _says(message, "system")]
     if spoken and _says(spoken[-1], "assistant"):
         messages.append({"role": "user", "content": [{"type": "text", "text": CONTINUE.text}]})
@@ -163,12 +166,16 @@ def _tool(tool: Block, betas: Collection[str], *, structured: bool) -> Block:
     return _plainly_cached(kept)
 
 
-def _message_of(message: Block, betas: Collection[str]) -> Block:
+def _message_of(message: Block, betas: Collection[str]) -> Iterator[Block]:
+    """The message as upstream takes it; none when it was nothing but thinking of another vendor's."""
     kept = {name: value for name, value in message.items() if not _is_refused(name, _REFUSED_IN_MESSAGES, betas)}
     content = kept.get("content")
-    if isinstance(content, list):
-        kept["content"] = [_block(block) for block in content if not _is_foreign_thinking(block)]
-    return kept
+    if not isinstance(content, list):
+        yield kept
+        return
+    said = [_block(block) for block in content if not _is_foreign_thinking(block)]
+    if said or not content:
+        yield {**kept, "content": said}
 
 
 def _block(block: Block) -> Block:

@@ -25,7 +25,7 @@ from copilot_asgi.translate.conversation import (
 )
 from copilot_asgi.translate.messages_reading import EMPTY_OBJECT, Cache, Place, compact
 from copilot_asgi.translate.seals import unwrap
-from copilot_asgi.wire.shallow import NOT_JSON, NULL, is_null
+from copilot_asgi.wire.shallow import NULL, is_null
 
 __all__ = ["read_content", "read_texts"]
 
@@ -105,7 +105,7 @@ class _ToolUse(msgspec.Struct):
 
 
 class _ServerResult(msgspec.Struct):
-    content: msgspec.Raw = NULL
+    content: object = None
 
 
 class _Compaction(msgspec.Struct):
@@ -278,16 +278,8 @@ def _read_server_tool_use(raw: msgspec.Raw, place: Place) -> Iterator[Part]:
 
 def _server_tool_result(raw: msgspec.Raw, place: Place) -> Iterator[Part]:
     place.lose("messages.content.server_tool_result", matters=True)
-    found = list(_titles(_decoded(place.read(_server_result, raw).content)))
+    found = list(_titles(place.read(_server_result, raw).content))
     yield Text("[Its result: " + ("; ".join(found) or "not kept") + "]")
-
-
-def _decoded(raw: msgspec.Raw) -> object:
-    try:
-        value: object = msgspec.json.decode(raw)
-    except NOT_JSON:
-        return None
-    return value
 
 
 def _titles(value: object) -> Iterator[str]:

@@ -71,7 +71,7 @@ class ResponsesEncoder:
                 yield from self._open[index].add(text, annotation)
             case PartFinished(index, seal):
                 yield from self._finish_part(index, seal)
-            case Finished():
+            case _:
                 yield from self._finish(event)
 
     def _start(self, event: PartStarted) -> Iterator[Told]:
@@ -96,7 +96,7 @@ class ResponsesEncoder:
             case Kind.TOOL_CALL:
                 tool = self._tools.get(event.name, Tool(name=event.name))
                 return CallItem(suffix, index, event, tool)
-            case Kind.TEXT | Kind.REFUSAL:
+            case _:
                 return MessageItem(f"msg_{suffix}", index, event.kind)
 
     def _finish_part(self, index: int, seal: Seal | None) -> Iterator[Told]:

@@ -69,7 +69,7 @@ class _Writer:
                 self._content += self._spoken(part)
             case Refusal(text):
                 self._content += _shown(Text(text))
-            case Text() | Image() | Document() | Audio():
+            case _:
                 self._content += _shown(part)
 
     def end_message(self) -> None:

@@ -83,7 +83,7 @@ def response_object(
 def _echoed(tool: msgspec.Raw) -> object:
     """A function with the keys that it must have in an answer, though it may lack them in a request."""
     fields = read_object(tool)
-    return {"parameters": NULL, "strict": NULL, **fields} if fields["type"] == b'"function"' else tool
+    return {"parameters": NULL, "strict": NULL, **fields} if bytes(fields.get("type", NULL)) == b'"function"' else tool
 
 
 def _usage(usage: Usage) -> dict[str, object]:

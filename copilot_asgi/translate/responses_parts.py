@@ -119,8 +119,8 @@ def input_part(part: Text | Image | Document | Audio) -> dict[str, object]:
             return {"type": "input_file", "file_data": url, "filename": part.name or _DEFAULT_NAME}
         case Document(url=url):
             return {"type": "input_file", "file_url": url}
-        case Audio(data, kind):
-            return {"type": "input_audio", "input_audio": {"data": data, "format": kind}}
+        case _:
+            return {"type": "input_audio", "input_audio": {"data": part.data, "format": part.format}}
 
 
 def result_content(parts: Iterable[Text | Image | Document], *, is_error: bool) -> str | list[dict[str, object]]:

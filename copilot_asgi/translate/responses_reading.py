@@ -136,8 +136,10 @@ class AnswerReader:
     def arguments_done(self, event: AnswerEvent) -> None:
         """A call's arguments are complete."""
         source = self._sources.get(event.output_index)
-        if source and source.kind in _CALLS and not source.done:
-            self._complete(_call_key(event.output_index), event.arguments or event.input or "")
+        whole = event.arguments or event.input or ""
+        if source and source.kind in _CALLS and not source.done and whole:
+            source.held = ""  # what was held back is told here
+            self._complete(_call_key(event.output_index), whole)
 
     def summary_delta(self, event: AnswerEvent) -> None:
         """A piece of the summary of what the model thought."""

@@ -33,6 +33,8 @@ class Dialect(Enum):
     MESSAGES = "messages"
     RESPONSES = "responses"
     EMBEDDINGS = "embeddings"
+    GEMINI = "gemini"
+    OLLAMA = "ollama"
 
 
 UPSTREAM_PATHS: Mapping[Dialect, str] = MappingProxyType(
@@ -43,7 +45,7 @@ UPSTREAM_PATHS: Mapping[Dialect, str] = MappingProxyType(
         Dialect.EMBEDDINGS: "/embeddings",
     }
 )
-"""Where upstream takes each dialect; also the names in a catalog entry's ``supported_endpoints``."""
+"""Where upstream takes each dialect it speaks; also the names in a catalog entry's ``supported_endpoints``."""
 
 
 class RenderedError(msgspec.Struct, frozen=True):
@@ -64,44 +66,64 @@ class ResponseProgress(msgspec.Struct, frozen=True):
 
 
 class _Rule(msgspec.Struct, frozen=True):
-    """How one status is told: to OpenAI clients, to Anthropic clients, inside a Responses stream."""
+    """How one status is told: to OpenAI clients, to Anthropic clients, inside a Responses stream, to Gemini clients.
+
+    ``elsewhere`` is the status for a dialect whose vendor uses another one.
+    """
 
     status: int
     openai_type: str
     code: str | None
     anthropic_type: str
     stream_code: str
-    anthropic_status: int | None = None
+    gemini: str
+    elsewhere: Mapping[Dialect, int] = MappingProxyType({})
 
 
-_INVALID = _Rule(400, "invalid_request_error", None, "invalid_request_error", "invalid_prompt")
-_OVERLOADED = _Rule(503, "server_error", "overloaded", "overloaded_error", "server_error", 529)
-_BROKEN = _Rule(502, "server_error", None, "api_error", "server_error")
-
-_RULES: Mapping[int, _Rule] = MappingProxyType(
-    {
-        400: _INVALID,
-        401: _Rule(401, "authentication_error", "invalid_api_key", "authentication_error", "server_error"),
-        402: _Rule(402, "insufficient_quota", "quota_exceeded", "billing_error", "rate_limit_exceeded"),
-        403: _Rule(403, "permission_error", None, "permission_error", "server_error"),
-        404: _Rule(404, "invalid_request_error", None, "not_found_error", "invalid_prompt"),
-        405: _Rule(405, "invalid_request_error", None, "invalid_request_error", "invalid_prompt"),
-        408: _Rule(408, "timeout", None, "timeout_error", "server_error"),
-        409: _Rule(409, "conflict", None, "conflict_error", "server_error"),
-        413: _Rule(413, "invalid_request_error", "request_too_large", "request_too_large", "invalid_prompt"),
-        415: _Rule(415, "invalid_request_error", None, "invalid_request_error", "invalid_prompt"),
-        421: _BROKEN,
-        422: _Rule(400, "invalid_request_error", "content_filter", "invalid_request_error", "invalid_prompt"),
-        424: _BROKEN,
-        429: _Rule(429, "rate_limit_error", "rate_limit_exceeded", "rate_limit_error", "rate_limit_exceeded"),
-        466: _Rule(400, "invalid_request_error", "client_not_supported", "invalid_request_error", "server_error"),
-        499: _BROKEN,
-        500: _Rule(500, "server_error", None, "api_error", "server_error"),
-        503: _OVERLOADED,
-        504: _Rule(504, "timeout", None, "timeout_error", "server_error"),
-        529: _OVERLOADED,
-    }
+_INVALID = _Rule(400, "invalid_request_error", None, "invalid_request_error", "invalid_prompt", "INVALID_ARGUMENT")
+_OVERLOADED = _Rule(
+    503, "server_error", "overloaded", "overloaded_error", "server_error", "UNAVAILABLE", {Dialect.MESSAGES: 529}
 )
+_BROKEN = _Rule(502, "server_error", None, "api_error", "server_error", "INTERNAL")
+
+_RULES: Mapping[int, _Rule] = MappingProxyType({
+    400: _INVALID,
+    401: _Rule(
+        401, "authentication_error", "invalid_api_key", "authentication_error", "server_error", "UNAUTHENTICATED"
+    ),
+    402: _Rule(
+        402, "insufficient_quota", "quota_exceeded", "billing_error", "rate_limit_exceeded", "RESOURCE_EXHAUSTED",
+        {Dialect.GEMINI: 429},
+    ),
+    403: _Rule(403, "permission_error", None, "permission_error", "server_error", "PERMISSION_DENIED"),
+    404: _Rule(404, "invalid_request_error", None, "not_found_error", "invalid_prompt", "NOT_FOUND"),
+    405: _Rule(405, "invalid_request_error", None, "invalid_request_error", "invalid_prompt", "UNIMPLEMENTED"),
+    408: _Rule(
+        408, "timeout", None, "timeout_error", "server_error", "DEADLINE_EXCEEDED", {Dialect.GEMINI: 504}
+    ),
+    409: _Rule(409, "conflict", None, "conflict_error", "server_error", "ABORTED"),
+    413: _Rule(
+        413, "invalid_request_error", "request_too_large", "request_too_large", "invalid_prompt", "INVALID_ARGUMENT"
+    ),
+    415: _Rule(415, "invalid_request_error", None, "invalid_request_error", "invalid_prompt", "INVALID_ARGUMENT"),
+    421: _BROKEN,
+    422: _Rule(
+        400, "invalid_request_error", "content_filter", "invalid_request_error", "invalid_prompt", "INVALID_ARGUMENT"
+    ),
+    424: _Rule(502, "server_error", None, "api_error", "server_error", "UNAVAILABLE"),
+    429: _Rule(
+        429, "rate_limit_error", "rate_limit_exceeded", "rate_limit_error", "rate_limit_exceeded", "RESOURCE_EXHAUSTED"
+    ),
+    466: _Rule(
+        400, "invalid_request_error", "client_not_supported", "invalid_request_error", "server_error",
+        "FAILED_PRECONDITION",
+    ),
+    499: _BROKEN,
+    500: _Rule(500, "server_error", None, "api_error", "server_error", "INTERNAL"),
+    503: _OVERLOADED,
+    504: _Rule(504, "timeout", None, "timeout_error", "server_error", "DEADLINE_EXCEEDED"),
+    529: _OVERLOADED,
+})  # fmt: skip
 
 
 class _Problem(msgspec.Struct, frozen=True):
@@ -118,10 +140,8 @@ class _Problem(msgspec.Struct, frozen=True):
 def render_error(error: CopilotASGIError, dialect: Dialect, *, request_id: str, now: float) -> RenderedError:
     """``error`` as a response in ``dialect``; ``now`` is the wall clock in seconds, for a ``retry-after`` date."""
     problem = _problem(error)
-    rule = problem.rule
-    status = rule.anthropic_status if dialect is Dialect.MESSAGES and rule.anthropic_status else rule.status
     return RenderedError(
-        status=status,
+        status=_status(problem.rule, dialect),
         headers=((b"content-type", b"application/json"), *_headers(error, problem, now)),
         body=msgspec.json.encode(_body(problem, dialect, request_id)),
     )
@@ -142,6 +162,8 @@ def error_event(
             event="response.failed",
         )
     data = msgspec.json.encode(_body(problem, dialect, request_id))
+    if dialect is Dialect.OLLAMA:
+        return data + b"\n"
     return sse.encode(data, event="error" if dialect is Dialect.MESSAGES else None)
 
 
@@ -165,10 +187,25 @@ def _rule(status: int) -> _Rule:
     return _RULES.get(status) or (_INVALID if 400 <= status < 500 else _BROKEN)
 
 
+def _status(rule: _Rule, dialect: Dialect) -> int:
+    return rule.elsewhere.get(dialect, rule.status)
+
+
 def _body(problem: _Problem, dialect: Dialect, request_id: str) -> dict[str, object]:
-    if dialect is Dialect.MESSAGES:
-        error = {"type": problem.rule.anthropic_type, "message": _anthropic_message(problem)}
-        return {"type": "error", "error": error, "request_id": request_id}
+    match dialect:
+        case Dialect.MESSAGES:
+            error = {"type": problem.rule.anthropic_type, "message": _anthropic_message(problem)}
+            return {"type": "error", "error": error, "request_id": request_id}
+        case Dialect.GEMINI:
+            code = _status(problem.rule, dialect)
+            return {"error": {"code": code, "message": _gemini_message(problem), "status": problem.rule.gemini}}
+        case Dialect.OLLAMA:
+            return {"error": _openai_message(problem)}
+        case _:
+            return _openai_body(problem)
+
+
+def _openai_body(problem: _Problem) -> dict[str, object]:
     return {
         "error": {
             "message": _openai_message(problem),
@@ -202,6 +239,16 @@ def _anthropic_message(problem: _Problem) -> str:
     if context.limit is None or context.used is None:
         return "prompt is too long: it does not fit into this model's context window"
     return f"prompt is too long: {context.used} tokens > {context.limit} maximum"
+
+
+def _gemini_message(problem: _Problem) -> str:
+    """Google names the field first; a prompt that is too long is told in its own sentence."""
+    context = problem.context
+    if context is None:
+        return f"{problem.param}: {problem.message}" if problem.param else problem.message
+    if context.limit is None or context.used is None:
+        return "The input token count exceeds the maximum number of tokens allowed."
+    return f"The input token count ({context.used}) exceeds the maximum number of tokens allowed ({context.limit})."
 
 
 def _failed_response(problem: _Problem, request_id: str, progress: ResponseProgress) -> dict[str, object]:

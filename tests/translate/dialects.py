@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from copilot_asgi.errors import CopilotASGIError, Refused
-from copilot_asgi.translate.conversation import Conversation, ToolChoiceMode
+from copilot_asgi.translate.conversation import Conversation, Role, Text, ToolChoiceMode, Turn
 from copilot_asgi.translate.events import Event, check, fold
 from copilot_asgi.translate.ids import ToolNames
 from copilot_asgi.translate.rendered import Rendered
@@ -23,6 +23,14 @@ PAIRS = tuple((client, upstream) for client in NAMES for upstream in NAMES)
 CROSSED = tuple(pair for pair in PAIRS if pair[0] != pair[1])
 AUTO = ToolChoiceMode.AUTO
 ID, CREATED = "0123456789abcdef", 1_760_000_000
+
+ASKED = Conversation(
+    model="some-model",
+    stream=True,
+    turns=(Turn(Role.USER, (Text("go"),)),),
+    include_usage=True,
+    include_seals=True,
+)
 
 
 def requests(name: str) -> ModuleType:
@@ -104,6 +112,12 @@ def decoded(upstream: str, chunks: Iterable[bytes]) -> Iterator[Event]:
     for chunk in chunks:
         yield from reader.feed(chunk)
     yield from reader.finish()
+
+
+def sent(name: str, events: Iterable[Event]) -> bytes:
+    """An answer as upstream of that dialect sends it."""
+    writer = encoder(name, ASKED)
+    return b"".join(writer.encode(event) for event in events)
 
 
 def wire(events: Iterable[dict]) -> bytes:

@@ -5,6 +5,8 @@ Rule: what is drawn here every dialect can carry, so that nothing may get lost; 
 
 import json
 from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -23,6 +25,7 @@ from copilot_asgi.translate.conversation import (
     Turn,
 )
 from copilot_asgi.translate.events import (
+    Annotation,
     Event,
     Finish,
     Finished,
@@ -143,6 +146,49 @@ def answers(draw: st.DrawFn, *, written: bool = False, thinking: bool = True) ->
     return [*events, Finished(reason, usage)]
 
 
+@st.composite
+def wild_answers(draw: st.DrawFn) -> list[Event]:
+    """A legal answer with parts of every kind in any order, empty ones too, sources cited, and any ending."""
+    events: list[Event] = [Started(id="up_1", model="some-model", usage=draw(st.none() | USAGES))]
+    kinds = draw(st.lists(st.sampled_from(Kind), max_size=5))
+    for index, kind in enumerate(kinds):
+        rest = {"id": f"call_{index}", "name": draw(NAMES)} if kind is Kind.TOOL_CALL else {}
+        texts = ["{}"] if kind is Kind.TOOL_CALL else draw(st.just([]) | pieces(ANY_TEXT))
+        events += part(index, kind, texts, **rest)
+        if kind is Kind.TEXT:
+            events.insert(-1, PartDelta(index, annotation=Annotation("https://example.com/", "Example")))
+    return [*events, Finished(draw(st.sampled_from(Finish)), draw(st.none() | USAGES), draw(ANY_TEXT))]
+
+
+BODIES_KEYS = st.sampled_from(
+    [
+        "type",
+        "choices",
+        "delta",
+        "index",
+        "content",
+        "message",
+        "item",
+        "output_index",
+        "response",
+        "usage",
+        "error",
+        "id",
+    ]
+    + ["content_block", "tool_calls", "function", "name", "arguments", "finish_reason", "stop_reason", "text", "output"]
+)
+EVENT_WORDS = st.sampled_from(
+    ["message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta", "error"]
+    + ["response.created", "response.output_item.added", "response.output_text.delta", "response.output_item.done"]
+    + ["response.completed", "response.failed", "text", "tool_use", "text_delta", "function_call", "message", "stop"]
+)
+NOISE = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-2, 3), ANY_TEXT, EVENT_WORDS),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(BODIES_KEYS, inner, max_size=4),
+    max_leaves=10,
+)
+
+
 def starts(events: list[Event]) -> list[Event]:
     return [event for event in events if isinstance(event, PartStarted)]
 
@@ -157,3 +203,50 @@ def pieces(draw: st.DrawFn, texts: st.SearchStrategy[str]) -> list[str]:
     text = draw(texts)
     cuts = sorted(draw(st.sets(st.integers(1, max(1, len(text) - 1)), max_size=3)))
     return [piece for piece in (text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)) if piece]
+
+
+LEAKS = st.sampled_from(
+    ["cache_control", "eager_input_streaming", "defer_loading", "seed", "store", "service_tier", "zzz"]
+)
+KEYS = st.one_of(
+    LEAKS,
+    st.sampled_from(
+        ["messages", "input", "model", "tools", "system", "instructions", "content", "role", "type", "text"]
+    ),
+    st.sampled_from(
+        ["tool_choice", "max_tokens", "thinking", "reasoning", "stop", "response_format", "tool_calls", "n"]
+    ),
+    st.sampled_from(["id", "call_id", "name", "arguments", "output", "source", "data", "url", "image_url", "format"]),
+)
+WORDS = st.sampled_from(
+    ["user", "assistant", "system", "tool", "text", "image", "function", "tool_use", "tool_result", "function_call"]
+    + [
+        "function_call_output",
+        "message",
+        "reasoning",
+        "input_text",
+        "output_text",
+        "image_url",
+        "auto",
+        "base64",
+        "custom",
+    ]
+)
+BODIES = st.recursive(
+    st.one_of(VALUES, WORDS),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def damage(body: dict, draw: Callable[[Any], Any]) -> None:
+    """Put something else somewhere in it."""
+    node: Any = body
+    while True:
+        keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+        key = draw(st.sampled_from(keys))
+        inner = node[key]
+        if not (isinstance(inner, (dict, list)) and inner and draw(st.integers(0, 4))):
+            node[key] = draw(st.one_of(BODIES, st.none(), TEXTS))
+            return
+        node = inner

@@ -83,3 +83,57 @@ async def test_a_captured_request_is_taken(client: str, upstream: str, model_id:
     for capture in CAPTURES[client]:
         if capture["dialect"] != upstream:
             assert await service.judged(capture, upstream, model_id) == (200, b"", []), capture["name"]
+
+
+@pytest.mark.parametrize("client", CAPTURES)
+@pytest.mark.parametrize("upstream", dialects.NAMES)
+def test_no_text_of_a_captured_request_is_lost(client: str, upstream: str) -> None:
+    """Everything that was said, by whomever, and every tool's description stands in the translated request too."""
+    for capture in CAPTURES[client]:
+        if capture["dialect"] != upstream:
+            body = dialects.request(capture["dialect"], upstream, capture["body"])
+            written = "\n".join(strings(body))
+            assert [text for text in texts(said(capture["body"])) if text not in written] == [], capture["name"]
+
+
+def said(body: dict) -> list[object]:
+    """The parts of a request that hold what was said, without thinking; and the functions."""
+    turns = [turn for turn in [*body.get("messages", []), *body.get("input", [])] if isinstance(turn, dict)]
+    spoken = [turn.get("content", turn.get("output", "")) for turn in turns if turn.get("type") != "reasoning"]
+    # A search for tools that are not there yet has no counterpart, and is reported.
+    tools = [tool.get("function", tool) for tool in body.get("tools", []) if tool.get("type") != "tool_search"]
+    described = [tool.get("description") for tool in tools if "parameters" in tool or "input_schema" in tool]
+    return [spoken, described, body.get("system"), body.get("instructions")]
+
+
+def texts(value: object) -> list[str]:
+    """All prose in it, by where prose stands."""
+    match value:
+        case str():
+            return [value.strip()]
+        case {"type": "thinking" | "image" | "image_url" | "input_image"}:
+            return []
+        case {"type": _, "text": str(text)}:
+            return [text.strip()]
+        case {"type": "tool_result", "content": content}:
+            return texts(content)
+        case dict():
+            return [each for key, inner in value.items() if key not in SKIPPED for each in texts(inner)]
+        case list():
+            return [each for inner in value for each in texts(inner)]
+    return []
+
+
+SKIPPED = {"type", "id", "cache_control", "tool_use_id", "input", "signature", "data"}
+
+
+def strings(value: object) -> list[str]:
+    """Every text, wherever it stands."""
+    match value:
+        case str():
+            return [value]
+        case dict():
+            return [each for inner in value.values() for each in strings(inner)]
+        case list():
+            return [each for inner in value for each in strings(inner)]
+    return []

@@ -362,7 +362,7 @@ def test_reasoning_models_take_no_sampling(target: Model, sampling: Sampling, ex
 LIMITS = [
     (GPT4, 100, {"max_tokens": 100}, ()),
     (GPT5, 100, {"max_completion_tokens": 100}, ()),
-    (model(most=50), 100, {"max_tokens": 50}, (Loss("max_tokens", matters=False),)),
+    (model(most=50), 100, {"max_tokens": 50}, (Loss("max_tokens", matters=True),)),
     (model(most=50), None, {}, ()),
 ]
 

@@ -6,7 +6,7 @@ import dialects
 import msgspec
 import pytest
 import sdk_models
-from generators import ODD_IDS, TEXTS, VALUES, conversations
+from generators import BODIES, KEYS, ODD_IDS, conversations, damage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -180,40 +180,6 @@ def in_texts(value: object, text: str) -> bool:
     return False
 
 
-LEAKS = st.sampled_from(
-    ["cache_control", "eager_input_streaming", "defer_loading", "seed", "store", "service_tier", "zzz"]
-)
-KEYS = st.one_of(
-    LEAKS,
-    st.sampled_from(
-        ["messages", "input", "model", "tools", "system", "instructions", "content", "role", "type", "text"]
-    ),
-    st.sampled_from(
-        ["tool_choice", "max_tokens", "thinking", "reasoning", "stop", "response_format", "tool_calls", "n"]
-    ),
-    st.sampled_from(["id", "call_id", "name", "arguments", "output", "source", "data", "url", "image_url", "format"]),
-)
-WORDS = st.sampled_from(
-    ["user", "assistant", "system", "tool", "text", "image", "function", "tool_use", "tool_result", "function_call"]
-    + [
-        "function_call_output",
-        "message",
-        "reasoning",
-        "input_text",
-        "output_text",
-        "image_url",
-        "auto",
-        "base64",
-        "custom",
-    ]
-)
-BODIES = st.recursive(
-    st.one_of(VALUES, WORDS),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
-    max_leaves=12,
-)
-
-
 @each_crossing
 @given(body=st.dictionaries(KEYS, BODIES, max_size=5))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -240,16 +206,3 @@ def test_a_damaged_request_is_a_request_or_a_refusal(
         json.loads(dialects.rendered(upstream, read).body)
     except (BadRequest, TranslationError):
         return
-
-
-def damage(body: dict, draw: object) -> None:
-    """Put something else somewhere in it."""
-    node: object = body
-    while True:
-        keys = list(node) if isinstance(node, dict) else list(range(len(node)))  # type: ignore[arg-type]
-        key = draw(st.sampled_from(keys))  # type: ignore[operator]
-        inner = node[key]  # type: ignore[index]
-        if not (isinstance(inner, (dict, list)) and inner and draw(st.integers(0, 4))):  # type: ignore[operator]
-            node[key] = draw(st.one_of(BODIES, st.none(), TEXTS))  # type: ignore[operator,index]
-            return
-        node = inner

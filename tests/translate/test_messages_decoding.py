@@ -145,8 +145,13 @@ FRAMINGS = [
 
 @pytest.mark.parametrize("stream", FRAMINGS)
 def test_framings(stream):
-    """Line ends, marks, comments, lost names, stray terminators and what follows the end change nothing (7.1)."""
+    """Line ends, marks, comments, lost names, stray terminators and what follows the end change nothing."""
     assert decode([stream]) == FULL_EVENTS
+
+
+def test_end_without_a_reason():
+    """``message_stop`` ends the answer also when no reason was given and its empty line never came."""
+    assert fold(decode([sse(START, *text("a"), STOP).removesuffix(b"\n\n")])).finish is Finish.STOP
 
 
 def test_name_of_the_event():
@@ -164,7 +169,7 @@ def test_nothing_after_the_end():
 
 
 def test_every_truncation():
-    """A stream cut before its reason to stop is interrupted, one cut behind it is complete (invariant 11)."""
+    """A stream cut before its reason to stop is interrupted, one cut behind it is complete."""
     told = FULL.index(sse(STOP))
     for at in range(len(FULL)):
         decoder = MessagesDecoder(names=ToolNames())
@@ -222,7 +227,7 @@ BLOCKS = [
 
 @pytest.mark.parametrize(("events", "parts"), BLOCKS)
 def test_blocks(events, parts):
-    """A block that says something is a part; what is empty, a server's, or unknown is none (7.3)."""
+    """A block that says something is a part; what is empty, a server's, or unknown is none."""
     assert list(reply(*events, ending()).parts) == parts
 
 
@@ -256,7 +261,7 @@ def test_citation_without_text():
 
 
 def test_names_of_tools_are_the_clients():
-    """A name that was fitted for upstream comes back as the client knows it (invariant 22)."""
+    """A name that was fitted for upstream comes back as the client knows it."""
     names = ToolNames()
     fitted = names.to_upstream("ns.tool")
     (part,) = reply(call(name=fitted), stop(), ending("tool_use"), names=names).parts
@@ -283,7 +288,7 @@ FINISHES = [
 
 @pytest.mark.parametrize(("events", "last", "finish", "detail"), FINISHES)
 def test_finish(events, last, finish, detail):
-    """The limit beats the filter, the filter beats calls, calls beat every natural end (6.1)."""
+    """The limit beats the filter, the filter beats calls, calls beat every natural end."""
     told = reply(*events, last)
     assert (told.finish, told.detail) == (finish, detail)
 
@@ -294,7 +299,7 @@ def test_reason_is_not_taken_back():
 
 
 def test_usage():
-    """Later numbers replace earlier ones, ``null`` does not; all that was read is the input (6.2)."""
+    """Later numbers replace earlier ones, ``null`` does not; all that was read is the input."""
     last = {**ending(output=None), "usage": {"input_tokens": 20, "output_tokens_details": {"thinking_tokens": 5}}}
     assert reply(last).usage == Usage(input=110, cache_read=80, cache_write=10, output=1, reasoning=5)
     silent = {"type": "message_start", "message": {}}
@@ -338,7 +343,7 @@ def answer(names: ToolNames | None = None, **fields: object) -> list[Event]:
 
 
 def test_whole_answer_is_the_stream():
-    """A whole answer gives what its stream gives (invariant 5)."""
+    """A whole answer gives what its stream gives."""
     content = [
         {"type": "thinking", "thinking": "Größe…", "signature": "sig"},
         {"type": "text", "text": "I'll read\u2028 it. 🦊"},

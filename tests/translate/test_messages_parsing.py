@@ -183,7 +183,7 @@ def test_empty_turns():
 
 
 def test_prefill_is_asked_to_be_continued():
-    """An answer begun by the client is kept, the model is asked to go on, and that is named (5.2)."""
+    """An answer begun by the client is kept, the model is asked to go on, and that is named."""
     told = parse(HELLO, {"role": "assistant", "content": "{"})
     assert told.turns[1] == Turn(Role.ASSISTANT, (Text("{"),))
     assert told.turns[2].role is Role.USER
@@ -317,7 +317,7 @@ def test_simple_fields():
 
 
 def test_null_is_absent():
-    """``null`` is the same as no key (section 1)."""
+    """``null`` is the same as no key."""
     empty = dict.fromkeys(("system", "tools", "tool_choice", "thinking", "output_config", "container", "top_k"))
     assert parse(**empty) == parse()
 
@@ -339,7 +339,7 @@ LOSSES = [
 
 @pytest.mark.parametrize(("fields", "name", "matters"), LOSSES)
 def test_losses(fields, name, matters):
-    """Every key that is not carried over is named, and whether it could matter (5.1)."""
+    """Every key that is not carried over is named, and whether it could matter."""
     assert parse(**fields).losses == (Loss(name, matters=matters),)
 
 

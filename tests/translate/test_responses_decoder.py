@@ -361,9 +361,10 @@ def test_blanks_without_end_are_an_error(pieces: list[str]) -> None:
     """A known fault of upstream's that would go on until the limit."""
     decoder = ResponsesDecoder(names=ToolNames())
     decoder.feed(wire(CREATED, call(0), arguments(0, '{"a":1')))
+    for piece in pieces[:-1]:
+        decoder.feed(wire(arguments(0, piece)))
     with pytest.raises(StreamInterrupted):
-        for piece in [*pieces, "x"]:
-            decoder.feed(wire(arguments(0, piece)))
+        decoder.feed(wire(arguments(0, pieces[-1])))
 
 
 def test_a_few_blanks_are_none() -> None:
@@ -541,9 +542,10 @@ def test_what_is_no_event(data: bytes) -> None:
 def test_an_event_without_end_is_given_up() -> None:
     """The memory that one event may take is bounded."""
     decoder = ResponsesDecoder(names=ToolNames())
+    for _ in range(32):
+        decoder.feed(b"x" * 2**20)
     with pytest.raises(ResponseTooLarge):
-        for _ in range(40):
-            decoder.feed(b"x" * 2**20)
+        decoder.feed(b"x")
 
 
 def test_empty_events_are_nothing() -> None:

@@ -1,18 +1,18 @@
 """What holds for every answer on its way to a client, however it was cut, interleaved or broken off."""
 
 import json
-from collections.abc import Iterable
 
 import dialects
 import msgspec
 import pytest
 import sdk_models
+from dialects import ASKED, sent
 from generators import LEGAL_IDS, answers
 from grammars import CHECKS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from copilot_asgi.translate.conversation import Conversation, Role, Text, Tool, Turn
+from copilot_asgi.translate.conversation import Tool
 from copilot_asgi.translate.events import (
     Event,
     Finish,
@@ -32,20 +32,6 @@ from copilot_asgi.translate.events import (
 each_dialect = pytest.mark.parametrize("name", dialects.NAMES)
 each_crossing = pytest.mark.parametrize(("upstream", "client"), dialects.CROSSED)
 few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-ASKED = Conversation(
-    model="some-model",
-    stream=True,
-    turns=(Turn(Role.USER, (Text("go"),)),),
-    include_usage=True,
-    include_seals=True,
-)
-
-
-def sent(name: str, events: Iterable[Event]) -> bytes:
-    """An answer as upstream of that dialect sends it."""
-    writer = dialects.encoder(name, ASKED)
-    return b"".join(writer.encode(event) for event in events)
 
 
 def told(reply: Reply) -> tuple[object, ...]:

@@ -1,0 +1,31 @@
+// Chat completions with the openai package: a stream, and a tool that the SDK's runner calls. Knows `client`, `model`.
+const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
+const said = client.chat.completions.stream({
+  model,
+  messages: [{ role: "user", content: "Hello" }],
+  stream_options: { include_usage: true },
+});
+const spoken = await said.finalChatCompletion();
+
+const calls = [];
+const get_weather = (given) => (calls.push(["get_weather", given]), "Sunny");
+const runner = client.chat.completions.runTools({
+  model,
+  stream: true,
+  messages: [{ role: "user", content: "Use get_weather with city=Paris" }],
+  tools: [
+    { type: "function", function: { name: "get_weather", parse: JSON.parse, parameters, function: get_weather } },
+  ],
+});
+const answer = await runner.finalContent();
+
+console.log(
+  JSON.stringify({
+    text: spoken.choices[0].message.content,
+    finish: spoken.choices[0].finish_reason,
+    input: spoken.usage.prompt_tokens,
+    output: spoken.usage.completion_tokens,
+    calls,
+    answer,
+  }),
+);

@@ -1,0 +1,35 @@
+"""pydantic-ai: a stream, and an agent with a tool. Knows ``model``."""
+
+import asyncio
+import json
+
+from pydantic_ai import Agent
+
+calls = []
+
+
+def get_weather(city: str) -> str:
+    """A tool."""
+    calls.append(["get_weather", {"city": city}])
+    return "Sunny"
+
+
+async def drain(_, events) -> None:
+    """Let the requests be streamed."""
+    async for _ in events:
+        pass
+
+
+async def main() -> None:
+    async with Agent(model).run_stream("Hello") as spoken:  # noqa: F821 - the lines above this program define it
+        text = await spoken.get_output()
+    # run_stream would take the text before the call for the answer.
+    agent = Agent(model, tools=[get_weather])  # noqa: F821 - the same
+    answer = (await agent.run("Use get_weather with city=Paris", event_stream_handler=drain)).output
+    usage = spoken.usage() if callable(spoken.usage) else spoken.usage
+    finish = spoken.response.finish_reason
+    told = {"text": text, "finish": finish, "input": usage.input_tokens, "output": usage.output_tokens}
+    print(json.dumps({**told, "calls": calls, "answer": answer}))
+
+
+asyncio.run(main())

@@ -1,0 +1,34 @@
+// The AI SDK: a stream, and a tool that the SDK calls and whose result it sends. Knows `model`.
+import { stepCountIs, streamText, tool } from "ai";
+import { z } from "zod";
+
+const fail = { onError: ({ error }) => console.error(error) };
+const spoken = streamText({ model, prompt: "Hello", maxRetries: 0, ...fail });
+const text = await spoken.text;
+const usage = await spoken.totalUsage;
+
+const calls = [];
+const get_weather = tool({
+  description: "A tool.",
+  inputSchema: z.object({ city: z.string() }),
+  execute: async (given) => (calls.push(["get_weather", given]), "Sunny"),
+});
+const answered = streamText({
+  model,
+  prompt: "Use get_weather with city=Paris",
+  tools: { get_weather },
+  stopWhen: stepCountIs(3),
+  maxRetries: 0,
+  ...fail,
+});
+
+console.log(
+  JSON.stringify({
+    text,
+    finish: await spoken.finishReason,
+    input: usage.inputTokens,
+    output: usage.outputTokens,
+    calls,
+    answer: await answered.text,
+  }),
+);
