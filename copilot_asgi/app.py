@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from copilot_asgi import stack
 from copilot_asgi.access import check_content, check_framing, check_host, check_origin, cors_headers, options_headers
 from copilot_asgi.config import Settings
+from copilot_asgi.counting import CountTokens, messages_count, responses_count
 from copilot_asgi.edge import ClientDisconnected, incoming, read_body, run_until_gone
 from copilot_asgi.errors import (
     CopilotASGIError,
@@ -76,6 +77,11 @@ class CopilotApp:
         self._allowed_hosts = tuple(host.lower() for host in self.settings.allowed_hosts)
         chosen = stack.default(self.upstream, self._authenticate) if stages is None else stages
         self._handle = compose(chosen, Forward(self.upstream))
+        counting = stack.counting(self.upstream, self._authenticate)
+        self._counters = {
+            "count_tokens": compose(counting, CountTokens(self.upstream, messages_count)),
+            "input_tokens": compose(counting, CountTokens(self.upstream, responses_count)),
+        }
         self._queries = Queries(self.upstream)
         self._in_flight = InFlight()
         self._users = 0
@@ -191,8 +197,10 @@ class CopilotApp:
         exchange = Exchange(id=visit.id, received_at=time.monotonic(), client=visit.call.client, request=request)
         visit.exchange = exchange
 
+        handle = self._counters.get(target.endpoint.name, self._handle)
+
         async def work() -> None:
-            await self._handle(exchange, visit.responder.send)
+            await handle(exchange, visit.responder.send)
             await visit.responder.finish()
 
         if await run_until_gone(receive, work):

@@ -100,6 +100,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     data_dir: Annotated[
         Path | None, Meta(description="Where the login is kept; by default the user's data directory.")
     ] = None
+    model_aliases: Annotated[tuple[str, ...], Meta(description="Other names for models, each as `name=model`.")] = ()
+    strict: Annotated[
+        bool, Meta(description="Refuse what a translated request would lose, instead of naming it in a header.")
+    ] = False
     max_body: Annotated[int, Meta(description="Largest request body, in bytes.")] = 32 * 1024 * 1024
     max_streams: Annotated[int, Meta(description="Model calls that may be under way at once.")] = 64
     connect_timeout: Annotated[float, Meta(description="To open a connection upstream.")] = 10.0
@@ -108,6 +112,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     body_timeout: Annotated[float, Meta(description="For the client's request body to arrive.")] = 30.0
     auth_timeout: Annotated[float, Meta(description="For each login, token and catalog call.")] = 30.0
     queue_timeout: Annotated[float, Meta(description="To wait for a place while `max_streams` are under way.")] = 30.0
+    keep_alive_interval: Annotated[
+        float, Meta(description="Of silence in a stream before the client is told that it is alive.")
+    ] = 15.0
     drain_timeout: Annotated[float, Meta(description="That streams get to finish when `serve` is stopped.")] = 10.0
     log_level: Annotated[
         LogLevel, Meta(description="Least important log line of `serve`: `debug`, `info`, `warning`, `error`.")
@@ -119,6 +126,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         _check_urls(self)
         _check_identity(self)
         _check_names(self)
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """``model_aliases`` by name."""
+        return {name: model for name, _, model in (alias.partition("=") for alias in self.model_aliases)}
 
     @property
     def public(self) -> bool:
@@ -141,7 +153,7 @@ def _check_numbers(settings: Settings) -> None:
         raise ConfigError(f"port: {settings.port} is not a port. Choose 1 to 65535, or 0 for any free one.")
     for name in settings.__struct_fields__:
         value = getattr(settings, name)
-        if name.endswith("_timeout") and not 0 < value < 86_400:
+        if name.endswith(("_timeout", "_interval")) and not 0 < value < 86_400:
             raise ConfigError(f"{name}: {value} is out of range. Choose more than 0 and less than 86400 seconds.")
         if name in {"max_body", "max_streams"} and value < 1:
             raise ConfigError(f"{name}: {value} is too small. Choose 1 or more.")
@@ -184,6 +196,10 @@ def _check_names(settings: Settings) -> None:
     for host in settings.allowed_hosts:
         if not host or set(host) & set("*/@ ,") or not host.isascii() or not host.isprintable():
             raise ConfigError("allowed_hosts: list plain host names such as ai.example or ai.example:8443.")
+    for alias in settings.model_aliases:
+        name, _, model = alias.partition("=")
+        if not name or not model or not alias.isprintable():
+            raise ConfigError("model_aliases: list names as name=model, such as fast=gpt-5-mini.")
     domain = settings.enterprise_domain
     if domain is not None and (domain != urlsplit(f"//{domain}").hostname or "." not in domain):
         raise ConfigError("enterprise_domain: give the bare host name of the tenant, such as octo.ghe.com.")

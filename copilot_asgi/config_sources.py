@@ -21,7 +21,7 @@ __all__ = ["FILE_NAME", "PREFIX", "Loaded", "load", "shown"]
 
 PREFIX = "COPILOT_ASGI_"
 FILE_NAME = "copilot-asgi.toml"
-LISTS = frozenset({"api_keys", "allowed_hosts", "cors_origins"})
+LISTS = frozenset({"api_keys", "allowed_hosts", "cors_origins", "model_aliases"})
 _TYPES = get_type_hints(Settings, include_extras=True)
 
 

@@ -18,6 +18,7 @@ from copilot_asgi.wire.dialect import Dialect
 if TYPE_CHECKING:
     from copilot_asgi.credentials.accounts import Account
     from copilot_asgi.credentials.credential import Credential
+    from copilot_asgi.plan import TurnFacts
     from copilot_asgi.routing import Route
     from copilot_asgi.wire.stream import StreamMender
 
@@ -132,8 +133,8 @@ class Exchange:
     """One client request and its response. Each field has one writer (in brackets).
 
     ``id``, ``received_at`` (seconds, monotonic), ``client`` (its address), ``dialect`` (edge); ``request`` (edge, then
-    mending and translation); ``caller`` (identify); ``route`` (route); ``stream`` (mending: how far a stream has come);
-    ``account``, ``credential`` (lease).
+    translation); ``caller`` (identify); ``route`` (route); ``turn`` (what upstream wants to know of it) and
+    ``stream`` (how far it has come; both translation); ``account``, ``credential`` (lease).
     """
 
     __slots__ = (
@@ -147,6 +148,7 @@ class Exchange:
         "request",
         "route",
         "stream",
+        "turn",
     )
 
     def __init__(self, *, id: str, received_at: float, client: str | None, request: Request) -> None:
@@ -157,6 +159,7 @@ class Exchange:
         self.dialect = request.dialect
         self.caller: Caller | None = None
         self.route: Route | None = None
+        self.turn: TurnFacts | None = None
         self.stream: StreamMender | None = None
         self.account: Account | None = None
         self.credential: Credential | None = None

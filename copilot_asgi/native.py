@@ -1,6 +1,6 @@
-"""What a request and its answer need on a native route, where upstream speaks the client's own dialect.
+"""The plan for a native route, where upstream speaks the client's own dialect.
 
-Pure: a plan is made once for an exchange; everything that a dialect's rules do not mention passes untouched.
+Pure: everything that a dialect's rules do not mention passes untouched, and what needs no change stays the same object.
 """
 
 from collections.abc import Callable
@@ -9,51 +9,77 @@ from functools import partial
 import msgspec
 
 from copilot_asgi.errors import BadRequest
-from copilot_asgi.exchange import Request
+from copilot_asgi.exchange import Request, header
+from copilot_asgi.plan import EVENT_STREAM, JSON, Plan, TurnFacts
+from copilot_asgi.routing import Route
+from copilot_asgi.translate import messages_native, responses_native
 from copilot_asgi.wire import chat, embeddings
 from copilot_asgi.wire.answer import check_answer
 from copilot_asgi.wire.chat_answer import mend_answer
 from copilot_asgi.wire.chat_stream import ChatStream
 from copilot_asgi.wire.dialect import Dialect
 from copilot_asgi.wire.messages import MessagesStream
-from copilot_asgi.wire.models import Model
 from copilot_asgi.wire.responses import ResponsesStream
 from copilot_asgi.wire.stream import StreamMender
+from copilot_asgi.wire.turn import has_image, last_turn_is_user
 
-__all__ = ["Plan", "plan_native"]
+__all__ = ["plan_native"]
+
+Changes = dict[str, bytes | None]
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """The request as Copilot wants it, and what mends its answer: a stream's mender, or a function of the whole."""
+class _Native(msgspec.Struct, frozen=True):
+    """What one dialect needs: changes to the request, and what mends its answer."""
 
-    request: Request
+    changes: Changes
     stream: StreamMender | None
     answer: Callable[[bytes], bytes]
 
 
-def plan_native(request: Request, model: Model, *, answer_id: str, now: int) -> Plan:
+def plan_native(request: Request, route: Route, *, answer_id: str, now: int) -> Plan:
     """The plan for ``request``; ``answer_id`` and ``now`` (unix seconds) fill in what an answer lacks.
 
     Raises ``BadRequest`` for what Copilot cannot serve.
     """
+    native = _native(request, route, answer_id=answer_id, now=now)
+    changes = native.changes
+    if route.model.id != request.model:
+        changes = {**changes, "model": msgspec.json.encode(route.model.id)}
+    return Plan(
+        request=request.replace(changes) if changes else request,
+        turn=TurnFacts(
+            by_user=last_turn_is_user(request.dialect, request.fields),
+            has_image=has_image(request.dialect, request.fields),
+        ),
+        stream=native.stream,
+        answer=native.answer,
+        content_type=EVENT_STREAM if request.stream else JSON,
+        native=True,
+    )
+
+
+def _native(request: Request, route: Route, *, answer_id: str, now: int) -> _Native:
     match request.dialect:
         case Dialect.CHAT:
-            return _chat(request, model, answer_id=answer_id, now=now)
+            return _chat(request, route, answer_id=answer_id, now=now)
         case Dialect.EMBEDDINGS:
             return _embeddings(request)
         case Dialect.MESSAGES:
-            return Plan(request, MessagesStream() if request.stream else None, check_answer)
+            betas = (header(request.headers, b"anthropic-beta") or b"").decode("latin-1")
+            flags = [flag.strip() for flag in betas.split(",")]
+            changes = messages_native.prepare_native(request.fields, route.model, betas=flags)
+            return _Native(changes, MessagesStream() if request.stream else None, check_answer)
         case Dialect.RESPONSES:
-            return Plan(request, ResponsesStream() if request.stream else None, check_answer)
+            changes = responses_native.prepare_native(request.fields, route.model)
+            return _Native(changes, ResponsesStream() if request.stream else None, check_answer)
 
 
-def _chat(request: Request, model: Model, *, answer_id: str, now: int) -> Plan:
-    prepared = chat.prepare(request.fields, model=model, stream=request.stream)
-    changed = _changed(request, prepared.changes)
+def _chat(request: Request, route: Route, *, answer_id: str, now: int) -> _Native:
+    prepared = chat.prepare(request.fields, model=route.model, stream=request.stream)
     mended_id = f"chatcmpl-{answer_id}"
     if not request.stream:
         answer = partial(mend_answer, model=request.model, created=now, id=mended_id, choices=prepared.choices)
-        return Plan(changed, None, answer)
+        return _Native(prepared.changes, None, answer)
     stream = ChatStream(
         model=request.model,
         include_usage=prepared.include_usage,
@@ -61,17 +87,12 @@ def _chat(request: Request, model: Model, *, answer_id: str, now: int) -> Plan:
         created=now,
         id=mended_id,
     )
-    return Plan(changed, stream, check_answer)
+    return _Native(prepared.changes, stream, check_answer)
 
 
-def _embeddings(request: Request) -> Plan:
+def _embeddings(request: Request) -> _Native:
     if request.stream:
         raise BadRequest("Embeddings are not streamed. Leave 'stream' out.", code="invalid_value", param="stream")
     base64 = embeddings.wants_base64(request.fields)
     answer = partial(embeddings.complete_answer, model=request.model, base64=base64)
-    return Plan(_changed(request, embeddings.prepare(request.fields)), None, answer)
-
-
-def _changed(request: Request, changes: dict[str, bytes | None]) -> Request:
-    """The same object where nothing changes, so that its body goes on as it came."""
-    return request.replace(changes) if changes else request
+    return _Native(embeddings.prepare(request.fields), None, answer)

@@ -40,6 +40,8 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/chat/completions": Endpoint("chat", _POST, Dialect.CHAT),
     "/responses": Endpoint("responses", _POST, Dialect.RESPONSES),
     "/messages": Endpoint("messages", _POST, Dialect.MESSAGES),
+    "/messages/count_tokens": Endpoint("count_tokens", _POST, Dialect.MESSAGES),
+    "/responses/input_tokens": Endpoint("input_tokens", _POST, Dialect.RESPONSES),
     "/embeddings": Endpoint("embeddings", _POST, Dialect.EMBEDDINGS),
 }
 MODEL = Endpoint("model", _GET)

@@ -241,15 +241,13 @@ async def test_unread_bodies_close_the_connection() -> None:
 @pytest.mark.parametrize(
     ("path", "model"),
     [
-        ("/v1/messages", "gpt-4o"),
-        ("/v1/responses", "claude-sonnet-4.6"),
-        ("/v1/chat/completions", "gpt-5.4"),
         ("/v1/chat/completions", "text-embedding-3-small"),
+        ("/v1/messages", "text-embedding-3-small"),
         ("/v1/embeddings", "gpt-4o"),
         ("/v1/chat/completions", "gpt-41-copilot"),
     ],
 )
-async def test_a_model_that_does_not_speak_the_dialect(path: str, model: str) -> None:
+async def test_a_model_that_cannot_serve_that(path: str, model: str) -> None:
     """The refusal is a plain 400 in the client's dialect that names what to use instead."""
     async with stand() as it:
         response = await it.client.post(path, json={**CALLS[path], "model": model})
@@ -427,7 +425,7 @@ async def test_a_hang_after_the_end_is_not_waited_for() -> None:
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses"])
 async def test_comments_alone_are_no_answer(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that is kept alive with comments and never goes on is given up, with an error event."""
-    monkeypatch.setattr("copilot_asgi.stages.mending.EVENT_TIMEOUT", 0.1)
+    monkeypatch.setattr("copilot_asgi.stages.translation.EVENT_TIMEOUT", 0.1)
     async with stand() as it:
         await it.client.get("/models")
         it.simulator.enqueue(Fault(endless_comments=True, gap=0.001))
@@ -501,7 +499,7 @@ async def test_upstream_headers_are_chosen() -> None:
     """Ids and quota pass; cookies, security policies and backend names do not."""
     async with stand() as it:
         response = await it.client.post("/v1/chat/completions", json=CHAT)
-        names = {name for name in response.headers if not name.startswith("x-quota-snapshot-")}
+        names = {name for name in response.headers if not name.startswith(("x-quota-snapshot-", "x-copilot-asgi-"))}
         assert names <= {"content-type", "content-length", "x-request-id", "x-github-request-id"}
 
 

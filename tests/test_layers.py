@@ -24,6 +24,9 @@ LAYERS = {
     "config_sources": 3,
     "routing": 3,
     "native": 3,
+    "plan": 3,
+    "translated": 3,
+    "tokenizer": 3,
     "_spawn": 4,
     "_per_loop": 4,
     "_http": 4,
@@ -40,6 +43,7 @@ LAYERS = {
     "visit": 6,
     "in_flight": 6,
     "queries": 6,
+    "counting": 6,
     "stack": 6,
     "app": 6,
     "in_process": 5,
@@ -53,7 +57,7 @@ LAYERS = {
     "cli": 8,
     "__main__": 8,
 }
-PURE = ("wire", "translate", "routing", "native", "limits", "pricing")
+PURE = ("wire", "translate", "routing", "plan", "native", "translated", "limits", "pricing")
 IMPURE = {"anyio", "asyncio", "httpx", "time", "random", "os", "logging"}
 HTTP_DOORS = {"_http", "_transport", "_guards", "_failures", "in_process", "_in_process", "testing"}
 SCOPE_PLACES = ("app", "edge", "mount", "in_process", "_in_process", "testing", "simulator", "contrib", "dashboard")

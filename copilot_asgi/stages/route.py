@@ -12,11 +12,12 @@ class ChooseRoute:
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
+        self._aliases = upstream.settings.aliases
 
     async def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
         """Raises ``UnknownModel`` or ``BadRequest``, and what fetching the catalog raises."""
         opened = await self._upstream.opened()
         account = await self._upstream.resolve_account(exchange.caller)
         catalog = await opened.catalogs.get(account)
-        exchange.route = choose_route(exchange.request.model, exchange.dialect, catalog)
+        exchange.route = choose_route(exchange.request.model, exchange.dialect, catalog, self._aliases)
         await call_next(exchange, send)

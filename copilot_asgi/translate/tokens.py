@@ -1,10 +1,10 @@
-"""How many tokens a conversation is, about, without a tokenizer.
+"""How many tokens a conversation is: with a tokenizer when one is given, else about, by its bytes.
 
 Rule: bytes of UTF-8, not characters, and every part of the conversation once: one byte in 3.8 is a token within some
 20 % for prose, code, JSON, Chinese and Japanese. What is no text (images, files, seals) has a price of its own.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import ceil
 from types import MappingProxyType
 
@@ -22,7 +22,7 @@ from copilot_asgi.translate.conversation import (
     Turn,
 )
 
-__all__ = ["estimate"]
+__all__ = ["by_bytes", "estimate"]
 
 _BYTES_PER_TOKEN = 3.8
 _LIST, _MESSAGE = 3, 3
@@ -35,15 +35,23 @@ _FILE_URL = 2000  # one page
 _FACTORS: Mapping[str, float] = MappingProxyType({"claude": 1.15, "grok": 1.03})
 
 
-def estimate(conversation: Conversation, *, model_id: str = "") -> int:
-    """About how many tokens the prompt is for that model, at least 1; linear in the size of the conversation."""
-    is_claude = model_id.startswith("claude")
+def by_bytes(text: str) -> float:
+    """About how many tokens ``text`` is."""
+    return len(text.encode("utf-8", "surrogatepass")) / _BYTES_PER_TOKEN
+
+
+def estimate(conversation: Conversation, *, model_id: str = "", count: Callable[[str], float] = by_bytes) -> int:
+    """About how many tokens the prompt is for that model, at least 1; linear in the size of the conversation.
+
+    ``count`` gives the tokens of one text.
+    """
+    prices = _Prices(count, is_claude=model_id.startswith("claude"))
     running = _running(conversation.turns)
-    total = _LIST + sum(_MESSAGE + _size(text.text) for text in conversation.system)
+    total = _LIST + sum(_MESSAGE + count(text.text) for text in conversation.system)
     for number, turn in enumerate(conversation.turns):
-        total += _MESSAGE + _sum(turn.parts, is_claude=is_claude, thinks=number >= running)
-    total += _tools(conversation.tools, is_claude=is_claude)
-    total += _bytes(conversation.format.schema) if conversation.format else 0
+        total += _MESSAGE + prices.parts(turn.parts, thinks=number >= running)
+    total += prices.tools(conversation.tools)
+    total += prices.json(conversation.format.schema) if conversation.format else 0
     factor = next((factor for vendor, factor in _FACTORS.items() if model_id.startswith(vendor)), 1.0)
     return max(1, ceil(total * factor))
 
@@ -57,44 +65,47 @@ def _running(turns: tuple[Turn, ...]) -> int:
     return 0
 
 
-def _sum(parts: Iterable[Part], *, is_claude: bool, thinks: bool) -> float:
-    return sum(_part(part, is_claude=is_claude, thinks=thinks) for part in parts)
+class _Prices:
+    """What the parts of a prompt cost, in tokens."""
 
+    def __init__(self, count: Callable[[str], float], *, is_claude: bool) -> None:
+        self._count = count
+        self._is_claude = is_claude
 
-def _part(part: Part, *, is_claude: bool, thinks: bool) -> float:
-    match part:
-        case Text(text) | Refusal(text):
-            return _size(text)
-        case Thinking(text):
-            return _size(text) if thinks else 0.0
-        case ToolCall(name=name, arguments=arguments):
-            return _CALL + _size(name) + _size(arguments)
-        case ToolResult(parts=parts):
-            return _CALL + _sum(parts, is_claude=is_claude, thinks=thinks)
-        case Image(detail=detail):
-            return _image(detail, is_claude=is_claude)
-        case _:
-            return len(part.data) * 0.75 / _BYTES_PER_FILE_TOKEN if part.data else _FILE_URL
+    def parts(self, parts: Iterable[Part], *, thinks: bool) -> float:
+        """The parts of one turn; ``thinks`` says whether upstream reads its thinking."""
+        return sum(self._part(part, thinks=thinks) for part in parts)
 
+    def tools(self, tools: tuple[Tool, ...]) -> float:
+        """All tools together."""
+        if not tools:
+            return 0.0
+        texts = sum(
+            _TOOL + self._count(tool.name) + self._count(tool.description) + self.json(tool.schema + tool.grammar)
+            for tool in tools
+        )
+        return texts + _TOOLS_END + (_CLAUDE_TOOLS if self._is_claude else 0)
 
-def _image(detail: str, *, is_claude: bool) -> float:
-    if is_claude:
-        return _IMAGE_CLAUDE
-    return _IMAGE_LOW if detail == "low" else _IMAGE
+    def json(self, text: bytes) -> float:
+        """A JSON text."""
+        return self._count(text.decode())
 
+    def _part(self, part: Part, *, thinks: bool) -> float:
+        match part:
+            case Text(text) | Refusal(text):
+                return self._count(text)
+            case Thinking(text):
+                return self._count(text) if thinks else 0.0
+            case ToolCall(name=name, arguments=arguments):
+                return _CALL + self._count(name) + self._count(arguments)
+            case ToolResult(parts=parts):
+                return _CALL + self.parts(parts, thinks=thinks)
+            case Image(detail=detail):
+                return self._image(detail)
+            case _:
+                return len(part.data) * 0.75 / _BYTES_PER_FILE_TOKEN if part.data else _FILE_URL
 
-def _tools(tools: tuple[Tool, ...], *, is_claude: bool) -> float:
-    if not tools:
-        return 0.0
-    texts = sum(
-        _TOOL + _size(tool.name) + _size(tool.description) + _bytes(tool.schema + tool.grammar) for tool in tools
-    )
-    return texts + _TOOLS_END + (_CLAUDE_TOOLS if is_claude else 0)
-
-
-def _size(text: str) -> float:
-    return _bytes(text.encode())
-
-
-def _bytes(text: bytes) -> float:
-    return len(text) / _BYTES_PER_TOKEN
+    def _image(self, detail: str) -> float:
+        if self._is_claude:
+            return _IMAGE_CLAUDE
+        return _IMAGE_LOW if detail == "low" else _IMAGE

@@ -6,7 +6,6 @@ from copilot_asgi.exchange import Exchange, Headers, header
 from copilot_asgi.routing import Route
 from copilot_asgi.wire.dialect import Dialect
 from copilot_asgi.wire.models import Model
-from copilot_asgi.wire.turn import has_image, last_turn_is_user
 
 __all__ = ["request_headers"]
 
@@ -31,11 +30,9 @@ _BETAS = frozenset({
 
 
 def request_headers(exchange: Exchange, route: Route, credential: Credential, identity: Identity) -> Headers:
-    """Identity, token, and what this request needs: who started the turn, whether it holds an image.
-
-    Raises ``BadRequest`` when the turns cannot be read.
-    """
-    request = exchange.request
+    """Identity, token, and what this request needs: who started the turn, whether it holds an image."""
+    request, turn = exchange.request, exchange.turn
+    assert turn is not None
     headers = [
         *identity.model_headers,
         (b"authorization", credential.authorization),
@@ -46,9 +43,7 @@ def request_headers(exchange: Exchange, route: Route, credential: Credential, id
         *_model_headers(route.model),
     ]
     if route.dialect is not Dialect.EMBEDDINGS:
-        headers.append(_INITIATOR[last_turn_is_user(route.dialect, request.fields)])
-        if has_image(route.dialect, request.fields):
-            headers.append(_VISION)
+        headers += [_INITIATOR[turn.by_user], *([_VISION] if turn.has_image else [])]
     if route.dialect is Dialect.MESSAGES:
         headers += [_ANTHROPIC_VERSION, *_betas(request.headers)]
     return tuple(headers)

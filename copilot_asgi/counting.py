@@ -1,0 +1,104 @@
+"""How many tokens a request has, before it is sent: upstream's own count where it has one, else an estimate.
+
+Rule: counting never blocks the loop, and never fails because upstream does.
+"""
+
+import logging
+from collections.abc import Callable
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from copilot_asgi.errors import CopilotASGIError
+from copilot_asgi.exchange import Exchange, Head, Request, Send
+from copilot_asgi.native import plan_native
+from copilot_asgi.routing import Route
+from copilot_asgi.tokenizer import exact_counter
+from copilot_asgi.translate.conversation import Conversation
+from copilot_asgi.translate.tokens import by_bytes, estimate
+from copilot_asgi.translated import CLIENTS
+from copilot_asgi.upstream.client import Upstream
+from copilot_asgi.upstream.headers import request_headers
+from copilot_asgi.wire.dialect import Dialect
+
+__all__ = ["CountTokens", "messages_count", "responses_count"]
+
+UPSTREAM_TIMEOUT = 5.0
+# Up to this many bytes the exact tokenizer is used, where it is installed.
+EXACT_LIMIT = 4 * 1024 * 1024
+
+logger = logging.getLogger(__name__)
+
+
+class _Counted(msgspec.Struct):
+    input_tokens: int
+
+
+def messages_count(tokens: int) -> bytes:
+    """Anthropic's answer."""
+    return msgspec.json.encode({"input_tokens": tokens})
+
+
+def responses_count(tokens: int) -> bytes:
+    """OpenAI's answer."""
+    return msgspec.json.encode({"object": "response.input_tokens", "input_tokens": tokens})
+
+
+class CountTokens:
+    """Answers with the number of tokens; ``render`` says it in the client's dialect. The innermost handler."""
+
+    def __init__(self, upstream: Upstream, render: Callable[[int], bytes]) -> None:
+        self._upstream = upstream
+        self._render = render
+
+    async def __call__(self, exchange: Exchange, send: Send) -> None:
+        """Raises ``BadRequest`` for a request that could not be sent either."""
+        route = exchange.route
+        assert route is not None
+        tokens = None
+        if route.dialect is exchange.dialect is Dialect.MESSAGES:
+            tokens = await self._ask(exchange, route)
+        if tokens is None:
+            tokens = await anyio.to_thread.run_sync(_estimated, exchange.request, route.model.id)
+        await send(Head(200, ((b"content-type", b"application/json"),)))
+        await send(self._render(tokens))
+
+    async def _ask(self, exchange: Exchange, route: Route) -> int | None:
+        """Upstream's count, or ``None`` when it gives none in time."""
+        with anyio.move_on_after(UPSTREAM_TIMEOUT):
+            try:
+                return await self._ask_once(exchange, route)
+            except (CopilotASGIError, msgspec.DecodeError) as error:
+                logger.info("%s: no count from upstream, an estimate serves: %s", exchange.id, error)
+        return None
+
+    async def _ask_once(self, exchange: Exchange, route: Route) -> int | None:
+        opened = await self._upstream.opened()
+        account = await self._upstream.resolve_account(exchange.caller)
+        credential = await opened.credentials.credential(account)
+        plan = plan_native(exchange.request, route, answer_id=exchange.id, now=0)
+        exchange.turn = plan.turn
+        response = await opened.http.fetch(
+            "POST",
+            f"{credential.api_url}{route.path}/count_tokens",
+            headers=request_headers(exchange, route, credential, self._upstream.identity),
+            content=plan.request.body,
+        )
+        if response.status != 200:
+            return None
+        return msgspec.json.decode(response.body, type=_Counted).input_tokens
+
+
+def _estimated(request: Request, model_id: str) -> int:
+    """Runs in a worker thread."""
+    exact = exact_counter() if len(request.body) <= EXACT_LIMIT else None
+    return estimate(_conversation(request), model_id=model_id, count=exact or by_bytes)
+
+
+def _conversation(request: Request) -> Conversation:
+    fields = request.fields
+    if request.dialect is Dialect.MESSAGES:
+        # What is only counted need not say how long the answer may be.
+        fields = {"max_tokens": msgspec.Raw(b"1"), **fields}
+    return CLIENTS[request.dialect].parse(fields, stream=False)
