@@ -1,0 +1,36 @@
+"""aider without its terminal: an answer in its own edit format changes a file."""
+
+from collections.abc import Callable
+
+import pytest
+from clients.copilot import Copilot
+from clients.installing import Installed
+from clients.pages import pasted
+from clients.running import Room
+from clients.ways import CHAT, MESSAGES, Way
+
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]  # the first run installs it
+
+QUIET = ("--no-git", "--yes-always", "--no-check-update", "--analytics-disable", "--no-show-model-warnings")
+QUIET += ("--no-pretty", "--map-tokens", "0", "--edit-format", "whole")
+CASES = [
+    pytest.param(lines, way, id=f"{lines}-{way.model}")
+    for lines, ways in (("aider-chat", CHAT), ("aider-messages", MESSAGES))
+    for way in ways
+]
+
+
+@pytest.mark.parametrize(("lines", "way"), CASES)
+def test_a_file_is_changed(
+    lines: str, way: Way, client: Callable[[str], Installed], copilot: Copilot, room: Room
+) -> None:
+    """What the model writes as the file's new text is in the file."""
+    note = room.work / "note.txt"
+    note.write_text("old\n", encoding="utf-8")
+    copilot.script({"text": "Here it is.\n\nnote.txt\n```\none\n\ntwo — Ünïcode\n```\n"})
+    exports = pasted(lines, url=copilot.url, model=way.model)
+    room.run(client("aider").command("aider"), *QUIET, "--message", "Change it", "note.txt", exports=exports).said("")
+
+    assert note.read_text(encoding="utf-8") == "one\n\ntwo — Ünïcode\n"
+    assert len(copilot.bodies()) == 1
+    assert copilot.paths() == {way.path}
