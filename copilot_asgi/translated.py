@@ -80,11 +80,12 @@ class MakeEncoder(Protocol):
 
 
 class ClientSide(msgspec.Struct, frozen=True):
-    """What is needed to serve clients of a dialect."""
+    """What is needed to serve clients of a dialect. Answers' ids begin with ``id_prefix``, unless the items' do too."""
 
     parse: ParseRequest
     encoder: MakeEncoder
     reply: RenderReply
+    id_prefix: str = ""
 
 
 class UpstreamSide(msgspec.Struct, frozen=True):
@@ -97,9 +98,11 @@ class UpstreamSide(msgspec.Struct, frozen=True):
 
 CLIENTS: Mapping[Dialect, ClientSide] = MappingProxyType(
     {
-        Dialect.CHAT: ClientSide(chat_request.parse_request, chat_stream.ChatEncoder, chat_stream.render_reply),
+        Dialect.CHAT: ClientSide(
+            chat_request.parse_request, chat_stream.ChatEncoder, chat_stream.render_reply, "chatcmpl-"
+        ),
         Dialect.MESSAGES: ClientSide(
-            messages_request.parse_request, messages_stream.MessagesEncoder, messages_stream.render_reply
+            messages_request.parse_request, messages_stream.MessagesEncoder, messages_stream.render_reply, "msg_"
         ),
         Dialect.RESPONSES: ClientSide(
             responses_request.parse_request, responses_stream.ResponsesEncoder, responses_stream.render_reply
@@ -126,6 +129,7 @@ def plan_translated(request: Request, route: Route, *, answer_id: str, now: int)
     """
     client, upstream = CLIENTS[request.dialect], UPSTREAMS[route.dialect]
     conversation = client.parse(request.fields, stream=request.stream)
+    answer_id = client.id_prefix + answer_id
     streams = route.model.supports.streaming is not False
     rendered = upstream.render(msgspec.structs.replace(conversation, stream=streams), route.model)
     encoder = client.encoder(

@@ -77,6 +77,19 @@ async def test_headers_say_what_answered(path: str, model: str, way: str) -> Non
             assert response.headers["x-copilot-asgi-route"] == way
 
 
+@pytest.mark.parametrize(
+    ("path", "prefix"),
+    [("/v1/chat/completions", "chatcmpl-"), ("/v1/messages", "msg_"), ("/v1/responses", "resp_")],
+)
+async def test_ids_look_like_the_dialects_own(path: str, prefix: str) -> None:
+    """Answers carry an id of ours, in the form that the dialect's clients know."""
+    async with stand() as it:
+        model = "gpt-5.4" if path != "/v1/responses" else "gpt-4.1"
+        first, second = [(await it.client.post(path, json={**REQUESTS[path], "model": model})).json() for _ in range(2)]
+        assert first["id"].startswith(prefix)
+        assert first["id"] != second["id"]
+
+
 async def test_what_is_lost_is_named_or_refused() -> None:
     """By default the names of fields that the other dialect cannot say are in a header; strict mode refuses."""
     body = {**CHAT, "model": "gpt-5.4", "logit_bias": {"1": 5}}

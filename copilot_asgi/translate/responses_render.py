@@ -33,6 +33,7 @@ from copilot_asgi.wire.shallow import read_object
 __all__ = ["render_request"]
 
 _LEAST_OUTPUT = 16  # below that the endpoint refuses the limit
+_DEFAULT_CHOICE = 1.0  # of temperature and of top_p
 _DEFAULT_FORMAT_NAME = "output"
 _SAME_NAME = frozenset(
     {
@@ -111,7 +112,7 @@ def _sampling(conversation: Conversation, model: Model, losses: list[Loss]) -> _
     losses += [Loss("stop", matters=True)] if sampling.stop else []
     if not model.supports.efforts:
         return given
-    losses += [Loss(name, matters=True) for name, value in given.items() if value is not None]
+    losses += [Loss(name, matters=True) for name, value in given.items() if value not in {None, _DEFAULT_CHOICE}]
     return {}
 
 

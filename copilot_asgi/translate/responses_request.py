@@ -65,6 +65,7 @@ _BOOKKEEPING = frozenset(
         "access_programs",
         "client_metadata",
         "image",
+        "max_tool_calls",  # counts calls of hosted tools, whose loss is named where they are declared
         "metadata",
         "safety_identifier",
         "service_tier",
@@ -74,7 +75,9 @@ _BOOKKEEPING = frozenset(
     }
 )
 # Fields with a value that says what would be done anyway.
-_HARMLESS: Mapping[str, bytes] = MappingProxyType({"truncation": b'"disabled"', "background": b"false"})
+_HARMLESS: Mapping[str, bytes] = MappingProxyType(
+    {"background": b"false", "store": b"false", "truncation": b'"disabled"'}
+)
 _ECHOED = (
     "instructions",
     "max_output_tokens",
@@ -227,13 +230,9 @@ def _extra(fields: Fields, verbosity: msgspec.Raw, include: Sequence[str]) -> di
 
 
 def _field_losses(fields: Fields) -> list[Loss]:
-    given = [name for name, value in fields.items() if not is_null(value) and name not in _READ | _EXTRA]
-    return [Loss(name, matters=name not in _BOOKKEEPING and not _is_harmless(fields, name)) for name in given]
-
-
-def _is_harmless(fields: Fields, name: str) -> bool:
-    """Also ``max_tool_calls``: it counts calls of hosted tools, whose loss is named where they are declared."""
-    return name == "max_tool_calls" or bytes(fields[name]) == _HARMLESS.get(name)
+    served = _READ | _EXTRA | {name for name, value in _HARMLESS.items() if bytes(fields.get(name, NULL)) == value}
+    lost = [name for name, value in fields.items() if not is_null(value) and name not in served]
+    return [Loss(name, matters=name not in _BOOKKEEPING) for name in lost]
 
 
 def _reasoning_losses(found: _ReasoningField | None) -> list[Loss]:

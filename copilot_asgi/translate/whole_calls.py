@@ -16,7 +16,8 @@ from copilot_asgi.translate.events import (
     Reply,
     Started,
 )
-from copilot_asgi.translate.messages_blocks import input_of, is_object
+from copilot_asgi.translate.messages_blocks import input_of
+from copilot_asgi.translate.messages_reading import is_object
 from copilot_asgi.translate.schema import freeform_arguments
 
 __all__ = ["Call", "WholeCalls", "unfolded"]
@@ -57,7 +58,8 @@ class WholeCalls:
         started, pieces = self._open.pop(event.index)
         text = "".join(pieces)
         text = freeform_arguments(text) if started.freeform else text
-        call = Call(started.id, started.name, input_of(text))
+        # On one line: a line end, which models like to write, would end the message in some dialects.
+        call = Call(started.id, started.name, msgspec.Raw(msgspec.json.format(input_of(text), indent=-1)))
         if not text.strip() or is_object(text):
             return [call]
         self._broken.append(call)

@@ -207,8 +207,8 @@ def test_bytes_that_are_no_text_are_refused_where_nobody_reads_them() -> None:
             ("metadata", "safety_identifier", "service_tier"),
         ),
         (
-            {"truncation": "disabled", "background": False, "max_tool_calls": 3},
-            ("background", "max_tool_calls", "truncation"),
+            {"truncation": "disabled", "background": False, "store": False, "max_tool_calls": 3},
+            ("max_tool_calls",),
         ),
         ({"stream_options": {"include_obfuscation": False}, "image": {}}, ("image", "stream_options")),
         ({"store": None}, ()),
