@@ -3,8 +3,9 @@
 Pure: everything that a dialect's rules do not mention passes untouched, and what needs no change stays the same object.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 
 import msgspec
 
@@ -19,7 +20,7 @@ from copilot_asgi.wire.chat_answer import mend_answer
 from copilot_asgi.wire.chat_stream import ChatStream
 from copilot_asgi.wire.dialect import Dialect
 from copilot_asgi.wire.messages import MessagesStream
-from copilot_asgi.wire.responses import ResponsesStream
+from copilot_asgi.wire.responses import ResponsesStream, mend_response
 from copilot_asgi.wire.stream import StreamMender
 from copilot_asgi.wire.turn import has_image, last_turn_is_user
 
@@ -41,7 +42,7 @@ def plan_native(request: Request, route: Route, *, answer_id: str, now: int) -> 
 
     Raises ``BadRequest`` for what Copilot cannot serve.
     """
-    native = _native(request, route, answer_id=answer_id, now=now)
+    native = _PLANS[request.dialect](request, route, answer_id, now)
     changes = native.changes
     if route.model.id != request.model:
         changes = {**changes, "model": msgspec.json.encode(route.model.id)}
@@ -58,23 +59,7 @@ def plan_native(request: Request, route: Route, *, answer_id: str, now: int) -> 
     )
 
 
-def _native(request: Request, route: Route, *, answer_id: str, now: int) -> _Native:
-    match request.dialect:
-        case Dialect.CHAT:
-            return _chat(request, route, answer_id=answer_id, now=now)
-        case Dialect.EMBEDDINGS:
-            return _embeddings(request)
-        case Dialect.MESSAGES:
-            betas = (header(request.headers, b"anthropic-beta") or b"").decode("latin-1")
-            flags = [flag.strip() for flag in betas.split(",")]
-            changes = messages_native.prepare_native(request.fields, route.model, betas=flags)
-            return _Native(changes, MessagesStream() if request.stream else None, check_answer)
-        case Dialect.RESPONSES:
-            changes = responses_native.prepare_native(request.fields, route.model)
-            return _Native(changes, ResponsesStream() if request.stream else None, check_answer)
-
-
-def _chat(request: Request, route: Route, *, answer_id: str, now: int) -> _Native:
+def _chat(request: Request, route: Route, answer_id: str, now: int) -> _Native:
     prepared = chat.prepare(request.fields, model=route.model, stream=request.stream)
     mended_id = f"chatcmpl-{answer_id}"
     if not request.stream:
@@ -90,9 +75,31 @@ def _chat(request: Request, route: Route, *, answer_id: str, now: int) -> _Nativ
     return _Native(prepared.changes, stream, check_answer)
 
 
-def _embeddings(request: Request) -> _Native:
+def _messages(request: Request, route: Route, answer_id: str, now: int) -> _Native:  # noqa: ARG001 - one shape for all
+    betas = (header(request.headers, b"anthropic-beta") or b"").decode("latin-1")
+    flags = [flag.strip() for flag in betas.split(",")]
+    changes = messages_native.prepare_native(request.fields, route.model, betas=flags)
+    return _Native(changes, MessagesStream() if request.stream else None, check_answer)
+
+
+def _responses(request: Request, route: Route, answer_id: str, now: int) -> _Native:  # noqa: ARG001 - one shape for all
+    changes = responses_native.prepare_native(request.fields, route.model)
+    return _Native(changes, ResponsesStream() if request.stream else None, mend_response)
+
+
+def _embeddings(request: Request, route: Route, answer_id: str, now: int) -> _Native:  # noqa: ARG001 - one shape
     if request.stream:
         raise BadRequest("Embeddings are not streamed. Leave 'stream' out.", code="invalid_value", param="stream")
     base64 = embeddings.wants_base64(request.fields)
     answer = partial(embeddings.complete_answer, model=request.model, base64=base64)
     return _Native(embeddings.prepare(request.fields), None, answer)
+
+
+_PLANS: Mapping[Dialect, Callable[[Request, Route, str, int], _Native]] = MappingProxyType(
+    {
+        Dialect.CHAT: _chat,
+        Dialect.MESSAGES: _messages,
+        Dialect.RESPONSES: _responses,
+        Dialect.EMBEDDINGS: _embeddings,
+    }
+)

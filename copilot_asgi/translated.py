@@ -102,7 +102,7 @@ CLIENTS: Mapping[Dialect, ClientSide] = MappingProxyType(
             chat_request.parse_request, chat_stream.ChatEncoder, chat_stream.render_reply, "chatcmpl-"
         ),
         Dialect.MESSAGES: ClientSide(
-            messages_request.parse_request, messages_stream.MessagesEncoder, messages_stream.render_reply, "msg_"
+            messages_request.parse_request, messages_stream.MessagesEncoder, messages_stream.render_reply
         ),
         Dialect.RESPONSES: ClientSide(
             responses_request.parse_request, responses_stream.ResponsesEncoder, responses_stream.render_reply

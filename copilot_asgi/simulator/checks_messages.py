@@ -144,9 +144,9 @@ def _budget(budget: float, limit: float) -> str | None:
 
 def _effort(call: Call) -> str | None:
     config = object_of(call.fields.get("output_config"))
-    if config and not call.model.efforts:
-        return "output_config: This model does not support the effort parameter."
     effort = config.get("effort")
+    if effort is not None and not call.model.efforts:
+        return "output_config: This model does not support the effort parameter."
     if effort is None or effort in call.model.efforts:
         return None
     return f"output_config.effort: {effort!r} is not supported by this model"

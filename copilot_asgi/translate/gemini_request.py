@@ -78,7 +78,10 @@ def parse_request(fields: Fields, *, stream: bool) -> Conversation:
 
 
 def parse_count_request(fields: Fields) -> Conversation:
-    """The conversation whose tokens a client asks for: a whole request, or its contents alone. Raises ``BadRequest``."""
+    """The conversation whose tokens are asked for: that of a whole request, or contents alone.
+
+    Raises ``BadRequest`` as ``parse_request`` does.
+    """
     given = present(fields)
     if _WRAPPED not in given:
         return parse_request(given, stream=False)

@@ -80,8 +80,8 @@ def _unreadable(name: str) -> BadRequest:
 def _tools(fields: Fields, losses: list[Loss]) -> Iterator[Tool]:
     for raw in read_array(fields["tools"]) if "tools" in fields else ():
         given = present(read_object(raw))
-        for name in given.keys() - {_FUNCTIONS}:
-            losses.append(Loss(f"tools.{name}" if name in _HOSTED else "tools", matters=True))
+        others = sorted(given.keys() - {_FUNCTIONS})
+        losses += [Loss(f"tools.{name}" if name in _HOSTED else "tools", matters=True) for name in others]
         for declaration in read_array(given.get(_FUNCTIONS, b"[]")):
             yield _function(read_camel(_declaration_decoder, declaration))
 

@@ -15,7 +15,7 @@ from copilot_asgi.translate.messages_reading import Place
 from copilot_asgi.translate.messages_render import CONTINUE
 from copilot_asgi.translate.seals import is_wrapped
 from copilot_asgi.wire.models import Model
-from copilot_asgi.wire.shallow import NULL, Fields, is_null, read_object, starts_with
+from copilot_asgi.wire.shallow import NULL, Fields, is_null, starts_with
 
 __all__ = ["prepare_native"]
 
@@ -162,7 +162,9 @@ def _tool(tool: Block, betas: Collection[str], *, structured: bool) -> Block:
         kept.pop("strict", None)
     schema = kept.get("input_schema")
     if isinstance(schema, msgspec.Raw) and starts_with(schema, b"{") and b'"$schema"' in bytes(schema):
-        kept["input_schema"] = {name: value for name, value in read_object(schema).items() if name != "$schema"}
+        kept["input_schema"] = {
+            name: value for name, value in Place("tools", []).read(_object, schema).items() if name != "$schema"
+        }
     return _plainly_cached(kept)
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from copilot_asgi.translate.conversation import Effort, Reasoning
 from copilot_asgi.translate.effort import level_of_budget, nearest
-from copilot_asgi.translate.messages_reading import Place
+from copilot_asgi.translate.messages_reading import Count, Place
 from copilot_asgi.translate.messages_thinking import plan, thinks
 from copilot_asgi.wire.models import Supports
 from copilot_asgi.wire.shallow import NULL, Fields, is_null
@@ -21,13 +21,13 @@ _ADAPTING = frozenset({"adaptive", "between_tools"})
 
 class _Thinking(msgspec.Struct, omit_defaults=True):
     type: str
-    budget_tokens: int | None = None
+    budget_tokens: Count | None = None
     display: str | None = None
 
 
 _thinking = msgspec.json.Decoder(_Thinking)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_limit = msgspec.json.Decoder(int | None)
+_limit = msgspec.json.Decoder(Count | None)
 _word = msgspec.json.Decoder(str | None)
 
 

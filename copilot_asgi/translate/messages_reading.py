@@ -3,7 +3,7 @@
 Rule: ``null`` is absence, unknown keys pass, a wrong type is the client's mistake and names the field.
 """
 
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -11,11 +11,14 @@ from copilot_asgi.errors import BadRequest
 from copilot_asgi.translate.conversation import Loss
 from copilot_asgi.wire.shallow import NOT_JSON
 
-__all__ = ["EMPTY_OBJECT", "Cache", "Place", "compact", "is_object"]
+__all__ = ["EMPTY_OBJECT", "Cache", "Count", "Place", "compact", "is_object"]
 
 T = TypeVar("T")
 
 EMPTY_OBJECT = msgspec.Raw(b"{}")
+Count = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+"""A number of tokens; beyond these bounds JSON's numbers are not everybody's."""
+
 Cache = dict[str, msgspec.Raw]
 """A ``cache_control``; only whether there is one counts."""
 

@@ -27,7 +27,7 @@ from copilot_asgi.translate.ids import ToolNames
 from copilot_asgi.translate.messages_blocks import block_of, is_sayable
 from copilot_asgi.translate.messages_cache import Block, blocks_of, mark_automatically, trim
 from copilot_asgi.translate.messages_choice import is_forced, rendered_choice, rendered_tools
-from copilot_asgi.translate.messages_thinking import Plan, plan
+from copilot_asgi.translate.messages_thinking import Plan, plan, wants_to_think
 from copilot_asgi.translate.pairing import paired
 from copilot_asgi.translate.rendered import Rendered
 from copilot_asgi.translate.schema import closed
@@ -148,15 +148,16 @@ def _thought(
     conversation: Conversation, supports: Supports, turns: tuple[Turn, ...], *, limit: int, losses: list[Loss]
 ) -> Plan:
     """How to think. Forced calls forbid it; so does a budget where the client did not keep the thinking of the loop."""
-    if conversation.reasoning is None:
+    reasoning = conversation.reasoning
+    if reasoning is None:
         return Plan()
-    wanted = plan(conversation.reasoning, supports, max_tokens=limit)
-    forced = is_forced(conversation.tool_choice)
+    wanted = plan(reasoning, supports, max_tokens=limit)
     manual = wanted.thinking is not None and "budget_tokens" in wanted.thinking
-    if wanted.thinking is None or not (forced or (manual and _lost_thread(turns))):
-        return wanted
-    losses.append(Loss("thinking", matters=True))
-    return Plan(effort=wanted.effort)
+    forbidden = is_forced(conversation.tool_choice) or (manual and _lost_thread(turns))
+    allowed = Plan(None if forbidden else wanted.thinking, wanted.effort)
+    if wants_to_think(reasoning) and allowed.thinking is None:
+        losses.append(Loss("thinking", matters=True))
+    return allowed
 
 
 def _lost_thread(turns: tuple[Turn, ...]) -> bool:

@@ -29,10 +29,10 @@ from copilot_asgi.translate.conversation import (
     Turn,
 )
 from copilot_asgi.translate.messages_parts import read_content, read_texts
-from copilot_asgi.translate.messages_reading import Place
+from copilot_asgi.translate.messages_reading import Count, Place
 from copilot_asgi.translate.messages_render import CONTINUE, render_request
 from copilot_asgi.translate.messages_tools import read_tool_choice, read_tools, read_web_search
-from copilot_asgi.wire.shallow import NULL, Fields, is_null, read_object
+from copilot_asgi.wire.shallow import NULL, Fields, is_null
 
 __all__ = ["parse_request", "read_reasoning", "render_request"]
 
@@ -89,11 +89,12 @@ class _Thread(msgspec.Struct):
 class _Message(msgspec.Struct):
     role: str
     content: msgspec.Raw = NULL
+    output_config: msgspec.Raw = NULL  # settings for one turn, a beta
 
 
 class _ThinkingConfig(msgspec.Struct):
     type: str
-    budget_tokens: int | None = None
+    budget_tokens: Count | None = None
     display: str | None = None
 
 
@@ -111,7 +112,7 @@ class OutputConfig(msgspec.Struct):
 
 
 _model = msgspec.json.Decoder(str)
-_max_tokens = msgspec.json.Decoder(int)
+_max_tokens = msgspec.json.Decoder(Count)
 _number = msgspec.json.Decoder(float)
 _words = msgspec.json.Decoder(list[str])
 _messages = msgspec.json.Decoder(list[msgspec.Raw])
@@ -263,8 +264,9 @@ def _read_message(raw: msgspec.Raw, place: Place) -> Iterator[Turn]:
     role, content = _ROLES.get(message.role), place.at("content")
     if role is None:
         raise place.at("role").refusal("Input should be 'user', 'assistant' or 'system'.")
+    if not is_null(message.output_config):
+        place.lose("messages.output_config", matters=False)
     if role is Role.SYSTEM:
-        _name_message_losses(raw, place)
         yield Turn(role, read_texts(message.content, content))
         return
     parts = list(read_content(role, message.content, content))
@@ -272,13 +274,6 @@ def _read_message(raw: msgspec.Raw, place: Place) -> Iterator[Turn]:
         parts = [(role, _FULL_STOP)]
     for speaker, said in groupby(parts, key=lambda part: part[0]):
         yield Turn(speaker, tuple(part for _, part in said))
-
-
-def _name_message_losses(raw: msgspec.Raw, place: Place) -> None:
-    """Claude Code's instructions may carry settings for one turn (a beta)."""
-    for name in read_object(raw):
-        if name == "output_config":
-            place.lose("messages.output_config", matters=False)
 
 
 def _split_system(turns: list[Turn]) -> tuple[list[Text], list[Turn]]:

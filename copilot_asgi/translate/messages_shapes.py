@@ -7,22 +7,22 @@ Source: https://docs.anthropic.com/en/api/messages-streaming.
 
 import msgspec
 
-from copilot_asgi.translate.messages_reading import EMPTY_OBJECT
+from copilot_asgi.translate.messages_reading import EMPTY_OBJECT, Count
 
 __all__ = ["Block", "Citation", "Delta", "Message", "Stop", "StreamEvent", "UsageCounts", "WholeMessage"]
 
 
 class _OutputDetails(msgspec.Struct):
-    thinking_tokens: int | None = None
+    thinking_tokens: Count | None = None
 
 
 class UsageCounts(msgspec.Struct):
     """Tokens; ``input_tokens`` are those that no cache had anything to do with."""
 
-    input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    output_tokens: int | None = None
+    input_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
+    output_tokens: Count | None = None
     output_tokens_details: _OutputDetails | None = None
 
 

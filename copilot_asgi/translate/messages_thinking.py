@@ -13,7 +13,7 @@ from copilot_asgi.translate.effort import budget_of, fitted_budget, level_of_bud
 from copilot_asgi.translate.messages_cache import Block
 from copilot_asgi.wire.models import Supports
 
-__all__ = ["Plan", "plan", "thinks"]
+__all__ = ["Plan", "plan", "thinks", "wants_to_think"]
 
 # What Anthropic takes for granted where a model adapts and nothing is said.
 _USUAL = Effort.HIGH
@@ -29,7 +29,7 @@ class Plan(msgspec.Struct, frozen=True):
 def plan(reasoning: Reasoning, supports: Supports, *, max_tokens: int | None) -> Plan:
     """What to ask for, so that the model comes nearest to what was wanted."""
     effort = _effort(reasoning, supports)
-    if not _wants_to_think(reasoning):
+    if not wants_to_think(reasoning):
         return Plan(effort=effort)
     if supports.adaptive_thinking:
         return Plan(_adaptive(reasoning), effort)
@@ -37,7 +37,8 @@ def plan(reasoning: Reasoning, supports: Supports, *, max_tokens: int | None) ->
     return Plan(None if budget is None else {"type": "enabled", "budget_tokens": budget}, effort)
 
 
-def _wants_to_think(reasoning: Reasoning) -> bool:
+def wants_to_think(reasoning: Reasoning) -> bool:
+    """Whether any thinking is asked for."""
     if reasoning.disabled or reasoning.effort is Effort.NONE:
         return False
     return reasoning.adaptive or reasoning.effort is not None or bool(reasoning.budget)

@@ -4,18 +4,11 @@ Rule: arguments are an object there. What a model wrote instead is wrapped into 
 come back; but a call that was cut off by the length of the answer was never made.
 """
 
+from collections.abc import Iterator
+
 import msgspec
 
-from copilot_asgi.translate.events import (
-    Event,
-    Finish,
-    Finished,
-    PartDelta,
-    PartFinished,
-    PartStarted,
-    Reply,
-    Started,
-)
+from copilot_asgi.translate.events import Finish, PartDelta, PartFinished, PartStarted, Reply
 from copilot_asgi.translate.messages_blocks import input_of
 from copilot_asgi.translate.messages_reading import is_object
 from copilot_asgi.translate.schema import freeform_arguments
@@ -70,12 +63,10 @@ class WholeCalls:
         return [] if reason in _CUT_SHORT else self._broken
 
 
-def unfolded(reply: Reply) -> list[Event]:
-    """The events that a reply was folded from, each part in one piece."""
-    events: list[Event] = [Started(id=reply.id, model=reply.model, usage=reply.usage)]
+def unfolded(reply: Reply) -> Iterator[PartStarted | PartDelta | PartFinished]:
+    """The events that the parts of a reply were folded from, each text in one piece."""
     for index, part in enumerate(reply.parts):
-        events.append(PartStarted(index, part.kind, id=part.id, name=part.name, freeform=part.freeform))
-        events.append(PartDelta(index, part.text))
-        events += [PartDelta(index, annotation=annotation) for annotation in part.annotations]
-        events.append(PartFinished(index, seal=part.seal))
-    return [*events, Finished(reply.finish, usage=reply.usage, detail=reply.detail)]
+        yield PartStarted(index, part.kind, id=part.id, name=part.name, freeform=part.freeform)
+        yield PartDelta(index, part.text)
+        yield from (PartDelta(index, annotation=annotation) for annotation in part.annotations)
+        yield PartFinished(index, seal=part.seal)

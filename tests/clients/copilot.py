@@ -20,8 +20,11 @@ class Copilot:
 
     def script(self, *replies: dict[str, object]) -> None:
         """Answer the next model requests with these, in order."""
-        answer = ask(self._simulator_url, "/_simulator/script", [{"reply": reply} for reply in replies])
-        assert answer.status == 200, answer.body
+        self._order([{"reply": reply} for reply in replies])
+
+    def script_fault(self, name: str) -> None:
+        """Let that fault befall the next model request."""
+        self._order([{"fault": name}])
 
     def bodies(self) -> list[dict[str, object]]:
         """The bodies of the model requests, in order."""
@@ -39,7 +42,15 @@ class Copilot:
         """Raises when a request broke a rule of Copilot's, or when an answer is still under way."""
         violations = ask(self._simulator_url, "/_simulator/violations").json
         assert violations == [], violations
-        until(lambda: ask(self._simulator_url, "/_simulator/ledger").json["open_streams"] == 0, "every answer has ended")
+        until(lambda: self._under_way() == 0, "every answer has ended")
+
+    def _order(self, lines: list[dict[str, object]]) -> None:
+        answer = ask(self._simulator_url, "/_simulator/script", lines)
+        assert answer.status == 200, answer.body
+
+    def _under_way(self) -> int:
+        count: int = ask(self._simulator_url, "/_simulator/ledger").json["open_streams"]
+        return count
 
     def _seen(self) -> Iterable[dict[str, str]]:
         seen: Iterable[dict[str, str]] = ask(self._simulator_url, "/_simulator/requests").json

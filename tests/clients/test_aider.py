@@ -13,9 +13,11 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]  # the first run in
 
 QUIET = ("--no-git", "--yes-always", "--no-check-update", "--analytics-disable", "--no-show-model-warnings")
 QUIET += ("--no-pretty", "--map-tokens", "0", "--edit-format", "whole")
+# aider takes anthropic/gpt-4.1 for a model of OpenAI's and asks for that key, so that no request is made.
+OWN_NAMES = tuple(way for way in MESSAGES if way.model != "gpt-4.1")
 CASES = [
     pytest.param(lines, way, id=f"{lines}-{way.model}")
-    for lines, ways in (("aider-chat", CHAT), ("aider-messages", MESSAGES))
+    for lines, ways in (("aider-chat", CHAT), ("aider-messages", OWN_NAMES))
     for way in ways
 ]
 
@@ -29,7 +31,8 @@ def test_a_file_is_changed(
     note.write_text("old\n", encoding="utf-8")
     copilot.script({"text": "Here it is.\n\nnote.txt\n```\none\n\ntwo — Ünïcode\n```\n"})
     exports = pasted(lines, url=copilot.url, model=way.model)
-    room.run(client("aider").command("aider"), *QUIET, "--message", "Change it", "note.txt", exports=exports).said("")
+    aider = client("aider").command("aider")
+    room.run(aider, *QUIET, "--message", "Change it", "note.txt", exports=exports).said("Applied edit to note.txt")
 
     assert note.read_text(encoding="utf-8") == "one\n\ntwo — Ünïcode\n"
     assert len(copilot.bodies()) == 1

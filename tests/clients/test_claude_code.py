@@ -1,5 +1,7 @@
 """Claude Code without its terminal: a chat, and a task that writes, edits and looks at a file."""
 
+import json
+from base64 import b64decode
 from collections.abc import Callable
 
 import pytest
@@ -13,16 +15,18 @@ pytestmark = [pytest.mark.clients, pytest.mark.clients_quick, pytest.mark.timeou
 
 ALLOWED = ("--permission-mode", "acceptEdits", "--allowedTools", "Write,Edit,Bash")
 
-Claude = Callable[[str, Way], Outcome]
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+Claude = Callable[..., Outcome]
 
 
 @pytest.fixture
 def claude(client: Callable[[str], Installed], copilot: Copilot, room: Room) -> Claude:
-    """Runs Claude Code with a prompt and a model."""
+    """Runs Claude Code with a prompt, a model and further options."""
 
-    def claude(prompt: str, way: Way) -> Outcome:
+    def claude(prompt: str, way: Way, *options: str) -> Outcome:
         exports = pasted("claude-code", url=copilot.url, model=way.model)
-        return room.run(client("claude-code").command("claude"), "-p", prompt, *ALLOWED, exports=exports)
+        return room.run(client("claude-code").command("claude"), "-p", prompt, *ALLOWED, *options, exports=exports)
 
     return claude
 
@@ -45,11 +49,54 @@ def test_a_file_is_written_and_edited(claude: Claude, copilot: Copilot, room: Ro
         _calling("", "Edit", file_path=str(note), old_string="two", new_string="three"),
         _calling("Now I look.", "Bash", command=f"cat {note}", description="Show the note"),
     )
-    claude("Please keep a note", way).said("The tool says: one \"quoted\"")
+    claude("Please keep a note", way).said('The tool says: one "quoted"')
 
     assert note.read_text(encoding="utf-8") == 'one "quoted"\nthree — Ünïcode\n'
     assert len(copilot.bodies()) == 4
     assert copilot.paths() == {way.path}
+
+
+@each(MESSAGES)
+def test_a_picture_is_looked_at(claude: Claude, copilot: Copilot, room: Room, way: Way) -> None:
+    """A picture that a tool returns reaches the model."""
+    picture = room.work / "dot.png"
+    picture.write_bytes(b64decode(PNG))
+    copilot.script(_calling("", "Read", file_path=str(picture)))
+
+    claude("What is in the picture?", way).said("I see 1 image: image/png.")
+
+
+@each(MESSAGES)
+def test_a_conversation_goes_on(claude: Claude, copilot: Copilot, room: Room, way: Way) -> None:
+    """A later run takes up the history, thoughts and calls included."""
+    copilot.script(_calling("Let me see.", "Bash", command="echo first", description="Say it"))
+    claude("Begin", way).said("The tool says: first")
+    claude("Go on", way, "--continue").said("You said: Go on")
+
+    assert len(copilot.bodies()) == 3
+    assert copilot.paths() == {way.path}
+
+
+@each(MESSAGES)
+def test_usage_is_counted(claude: Claude, way: Way) -> None:
+    """Claude Code knows how much of the context is used, of which it makes its meter."""
+    outcome = claude("Hello", way, "--output-format", "json")
+
+    outcome.said("You said: Hello")
+    usage = json.loads(outcome.output)["usage"]
+    assert usage["input_tokens"] + usage["cache_read_input_tokens"] + usage["cache_creation_input_tokens"] > 5000
+    assert usage["output_tokens"] > 0
+
+
+@each(MESSAGES)
+def test_a_refusal_is_told(claude: Claude, copilot: Copilot, way: Way) -> None:
+    """When the quota is used up, the person reads so, after one request."""
+    copilot.script_fault("quota_exceeded")
+    outcome = claude("Hello", way)
+
+    assert outcome.status == 1
+    assert "quota" in outcome.output + outcome.complaints
+    assert len(copilot.bodies()) == 1
 
 
 def _calling(text: str, tool: str, **arguments: str) -> dict[str, object]:

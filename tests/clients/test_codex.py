@@ -13,20 +13,22 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]  # the first run in
 
 # The commands are the test's own, and not every machine that runs tests lets a sandbox be built.
 FREE = ("--skip-git-repo-check", "--sandbox", "danger-full-access")
+# Codex gives this tool to models that it knows.
+APPLIES_PATCHES = (Way("gpt-5.5", "/responses"),)
 
-Codex = Callable[[str, Way], Outcome]
+Codex = Callable[..., Outcome]
 
 
 @pytest.fixture
 def codex(client: Callable[[str], Installed], copilot: Copilot, room: Room) -> Codex:
-    """Runs Codex with a prompt and a model."""
+    """Runs Codex with a model and words of its command line."""
 
-    def codex(prompt: str, way: Way) -> Outcome:
+    def codex(way: Way, *words: str) -> Outcome:
         config = room.home / ".codex" / "config.toml"
-        config.parent.mkdir()
+        config.parent.mkdir(exist_ok=True)
         config.write_text(pasted("codex-config", url=copilot.url, model=way.model), encoding="utf-8")
         key = pasted("codex-key", url=copilot.url, model=way.model)
-        return room.run(client("codex").command("codex"), "exec", *FREE, prompt, exports=key)
+        return room.run(client("codex").command("codex"), "exec", *FREE, *words, exports=key)
 
     return codex
 
@@ -34,8 +36,10 @@ def codex(client: Callable[[str], Installed], copilot: Copilot, room: Room) -> C
 @each(RESPONSES)
 def test_a_chat(codex: Codex, copilot: Copilot, way: Way) -> None:
     """A question is answered, with one request."""
-    codex("Hello there", way).said("You said: Hello there")
+    outcome = codex(way, "Hello there")
 
+    outcome.said("You said: ")
+    assert outcome.output.rstrip().endswith("Hello there")  # before it may be what Codex says of the machine
     assert copilot.paths() == {way.path}
     assert len(copilot.bodies()) == 1
 
@@ -47,10 +51,35 @@ def test_a_command_writes_a_file(codex: Codex, copilot: Copilot, room: Room, way
         _running("I will write it.", "printf 'one \"quoted\"\\ntwo — Ünïcode\\n' > note.txt"),
         _running("", "cat note.txt"),
     )
-    codex("Please keep a note", way).said("The tool says: ")
+    codex(way, "Please keep a note").said("The tool says: ")
 
     assert (room.work / "note.txt").read_text(encoding="utf-8") == 'one "quoted"\ntwo — Ünïcode\n'
     assert len(copilot.bodies()) == 3
+    assert copilot.paths() == {way.path}
+
+
+@each(RESPONSES)
+def test_a_conversation_goes_on(codex: Codex, copilot: Copilot, way: Way) -> None:
+    """A later run takes up the history, thoughts and calls included."""
+    copilot.script(_running("Let me see.", "echo first"))
+    codex(way, "Begin").said("first")
+    outcome = codex(way, "resume", "--last", "Go on")
+
+    outcome.said("You said: ")
+    assert outcome.output.rstrip().endswith("Go on")
+    assert len(copilot.bodies()) == 3
+    assert copilot.paths() == {way.path}
+
+
+@each(APPLIES_PATCHES)
+def test_a_patch_is_applied(codex: Codex, copilot: Copilot, room: Room, way: Way) -> None:
+    """A tool that takes text instead of JSON gets it as the model wrote it."""
+    patch = '*** Begin Patch\n*** Add File: note.txt\n+one "quoted"\n+two — Ünïcode\n*** End Patch\n'
+    copilot.script({"text": "I will write it.", "tool_calls": [["apply_patch", patch]]})
+    codex(way, "Please keep a note").said("The tool says: ")
+
+    assert (room.work / "note.txt").read_text(encoding="utf-8") == 'one "quoted"\ntwo — Ünïcode\n'
+    assert len(copilot.bodies()) == 2
     assert copilot.paths() == {way.path}
 
 

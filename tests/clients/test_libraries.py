@@ -49,12 +49,23 @@ LIBRARIES = (
     Library("pydantic-ai-responses", "pydantic_ai_agent.py", "pydantic-ai", RESPONSES),
     Library("pydantic-ai-messages", "pydantic_ai_agent.py", "pydantic-ai", MESSAGES),
 )
+# The native route passes an extra of Copilot's on, which LangChain takes for an object that it is not.
+CONTEXT = "message_delta carries context_management, which this client did not ask for and which breaks it"
+KNOWN = {("langchain-messages", "claude-sonnet-4.6"): CONTEXT}
+
+
+def _marks(library: Library, way: Way) -> list[pytest.MarkDecorator]:
+    reason = KNOWN.get((library.lines, way.model))
+    known = [] if reason is None else [pytest.mark.xfail(strict=True, reason=reason)]
+    return [*known, *([pytest.mark.clients_quick] if library.quick else [])]
+
+
 CASES = [
     pytest.param(
         library,
         way,
         id=f"{library.lines}-{library.program}-{way.model}",
-        marks=[pytest.mark.clients_quick] if library.quick else [],
+        marks=_marks(library, way),
     )
     for library in LIBRARIES
     for way in library.ways
@@ -72,7 +83,7 @@ def test_a_library_streams_and_calls_tools(
     outcome = room.run(*_interpreter(library, client, room), str(program))
 
     assert outcome.status == 0, f"{outcome.output}\n{outcome.complaints}"
-    told = json.loads(outcome.output)
+    told = json.loads(outcome.output.splitlines()[-1])  # above it may be warnings
     assert told["text"] == "You said: Hello"
     assert told["finish"] in FINISHES
     assert told["input"] > 0

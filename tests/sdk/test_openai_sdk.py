@@ -15,13 +15,6 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]  # the first run in
 TESTS = Path(__file__).parents[1]
 
 # Copilot's own answers lack these, and the native route passes them on as they are.
-NO_LOGPROBS = "response.output_text.delta has no logprobs, which the SDK's model requires"
-NO_CACHE_WRITES = "usage.input_tokens_details has no cache_write_tokens, which the SDK's model requires since 3"
-KNOWN = {
-    ("1", "response_events_are_valid"): NO_LOGPROBS,
-    ("3", "response_events_are_valid"): NO_LOGPROBS,
-    ("3", "responses_are_valid"): NO_CACHE_WRITES,
-}
 
 
 class Report:
@@ -48,10 +41,8 @@ def test_it_ran_with_the_major_that_was_meant(report: Report) -> None:
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_the_sdk_gets_what_it_promises(report: Report, check: str, request: pytest.FixtureRequest) -> None:
+def test_the_sdk_gets_what_it_promises(report: Report, check: str) -> None:
     """The SDK's user gets a right answer, valid by the SDK's own models."""
-    if (report.major, check) in KNOWN:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=KNOWN[report.major, check]))
     assert not report.problems[check], report.problems[check]
 
 

@@ -26,16 +26,27 @@ def adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
-# What Copilot takes beyond the vendors' current types: Anthropic's earlier sampling keys.
-BEYOND = {"chat": set[str](), "messages": {"temperature", "top_p"}, "responses": set[str]()}
+# What Copilot takes beyond the vendors' current types: keys of its own, and Anthropic's earlier sampling keys.
+BEYOND = {
+    "chat": {"thinking_budget", "copilot_cache_control", "reasoning_text", "reasoning_opaque"},
+    "messages": {"temperature", "top_p"},
+    "responses": set[str](),
+}
 
 
 def check_request(name: str, body: dict) -> None:
     """Raises unless the library's parameter types take the body, and know every key in it."""
-    known = {key: value for key, value in body.items() if key not in BEYOND[name] | {"stream"}}
+    known = without(body, BEYOND[name] | {"stream"})
     taken = consumed(adapter(PARAMS[name]).validate_python({**known, "stream": bool(body.get("stream"))}))
     taken.pop("stream")
     assert taken == known
+
+
+def without(body: dict, private: set[str]) -> dict:
+    """The request without private keys, in it and in its messages."""
+    kept = {key: value for key, value in body.items() if key not in private}
+    turns = [{key: value for key, value in turn.items() if key not in private} for turn in body.get("messages", ())]
+    return kept | ({"messages": turns} if "messages" in body else {})
 
 
 def consumed(value: Any) -> Any:

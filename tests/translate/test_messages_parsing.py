@@ -361,6 +361,7 @@ REFUSED = [
     ({"max_tokens": None}, "max_tokens"),
     ({"max_tokens": 0}, "max_tokens"),
     ({"max_tokens": "9"}, "max_tokens"),
+    ({"max_tokens": 10**30}, "max_tokens"),
     ({"model": None}, "model"),
     ({"messages": None}, "messages"),
     ({"messages": "hi"}, "messages"),

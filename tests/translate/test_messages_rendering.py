@@ -441,6 +441,12 @@ def test_thinking(reasoning, supports, thinking, effort):
     assert (told.get("thinking"), told.get("output_config", {}).get("effort")) == (thinking, effort)
 
 
+@pytest.mark.parametrize(("reasoning", "lost"), [(Reasoning(budget=5000), True), (Reasoning(disabled=True), False)])
+def test_model_that_does_not_think(reasoning, lost):
+    """That a model cannot think is named when it was asked to."""
+    assert render(reasoning=reasoning)[1] == ((Loss("thinking", matters=True),) if lost else ())
+
+
 @pytest.mark.parametrize(
     ("limit", "expected"),
     [
@@ -491,7 +497,7 @@ def marks(told: dict) -> list[tuple[str, int]]:
 
 
 def test_automatic_marks():
-    """A client that cannot mark gets marks on the last tool, the last instruction, and the last two user turns."""
+    """A client that cannot mark gets marks on the last tool, the last instruction and its last two turns."""
     turns = [turn for number in range(3) for turn in (user(Text(f"q{number}")), assistant(Text("a")))]
     told = body(*turns, HELLO, tools=(TOOL, OTHER), system=(Text("one"), Text("two")))
     assert marks(told) == [("tools", 1), ("system", 1), ("messages", 4), ("messages", 6)]

@@ -102,6 +102,33 @@ def test_claude_pays_for_tools_once_and_more_for_images() -> None:
     assert of(tools=(tool,), model_id="claude-x") > of(tools=(tool,)) + 346
 
 
+PROSE = (
+    "The proxy keeps one connection to the service for each request and passes every chunk on as soon as it arrives. "
+    "When the client goes away, the request is cancelled and the connection is closed, so that nothing is paid for "
+    "that nobody reads."
+)
+SCHEMA = (
+    '{"type":"object","properties":{"path":{"type":"string","description":"The file to read"},"offset":{"type":'
+    '"integer","minimum":0},"limit":{"type":"integer","maximum":2000}},"required":["path"],"additionalProperties":false}'
+)
+CHINESE = (
+    "代理为每个请求保持一个连接,并在数据到达时立即转发每一块内容。当客户端离开时,请求会被取消,连接也会关闭,"
+    "这样就不会为没有人阅读的内容付费。"
+)
+JAPANESE = (
+    "プロキシはリクエストごとに一つの接続を保ち、届いたデータをすぐに渡します。"
+    "クライアントがいなくなると、リクエストは取り消され、接続は閉じられます。"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"), [(PROSE, 48), (SCHEMA, 53), (CHINESE, 49), (JAPANESE, 59)], ids=["prose", "json", "zh", "ja"]
+)
+def test_the_estimate_is_near_what_the_tokenizer_counts(text: str, tokens: int) -> None:
+    """Within a third for texts this short (o200k_base counted them), in every script."""
+    assert of(user(Text(text))) - EMPTY == pytest.approx(tokens, rel=0.35)
+
+
 @given(st.lists(TURNS, max_size=6), TURNS, st.text(max_size=40))
 def test_more_is_never_less(turns: list[Turn], more: Turn, text: str) -> None:
     """At least one token, and adding a turn, a system text or a tool never lowers the estimate."""

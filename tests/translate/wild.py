@@ -24,9 +24,9 @@ CALL = st.one_of(
 RESULT = st.builds(
     c.ToolResult, CALL_IDS, st.lists(st.one_of(TEXT, IMAGE, DOCUMENT), max_size=2).map(tuple), st.booleans()
 )
-AUDIO = st.just(c.Audio("AAAA", "wav"))
+THINKING = st.builds(c.Thinking, ANY_TEXT, st.none() | SEAL)
 SAYS = {
-    c.Role.USER: st.one_of(TEXT, IMAGE, DOCUMENT, AUDIO, RESULT),
+    c.Role.USER: st.one_of(TEXT, IMAGE, DOCUMENT, RESULT),
     c.Role.ASSISTANT: st.one_of(
         TEXT, st.builds(c.Thinking, ANY_TEXT, st.none() | SEAL), st.builds(c.Refusal, ANY_TEXT), CALL
     ),
@@ -35,6 +35,7 @@ SAYS = {
 TURNS = st.one_of(
     *(st.builds(c.Turn, st.just(role), st.lists(said, max_size=3).map(tuple)) for role, said in SAYS.items())
 )
+GO = c.Turn(c.Role.USER, (c.Text("go"),))
 SCHEMAS = st.sampled_from(
     [b"", CLOSED, b"true", b"{}", b'{"anyOf":[{"type":"object"}]}', b'{"type":["object","null"]}']
 )
@@ -49,26 +50,33 @@ TOOL = st.builds(
     grammar=st.sampled_from([b"", GRAMMAR]),
     cached=st.booleans(),
 )
+ALLOWED = st.lists(NAMES, min_size=1, max_size=2).map(tuple)
+AUTO, REQUIRED = c.ToolChoiceMode.AUTO, c.ToolChoiceMode.REQUIRED
+CHOICES = st.one_of(
+    st.builds(c.ToolChoice, st.sampled_from(c.ToolChoiceMode), name=st.just("")),
+    st.builds(c.ToolChoice, st.just(REQUIRED), name=NAMES),
+    st.builds(c.ToolChoice, st.sampled_from([AUTO, REQUIRED]), allowed=ALLOWED),
+)
 CONVERSATIONS = st.builds(
     c.Conversation,
     model=st.just("some-model"),
     stream=st.booleans(),
     system=st.lists(TEXT, max_size=2).map(tuple),
-    turns=st.lists(TURNS, max_size=6).map(tuple),
+    turns=st.lists(TURNS, max_size=6).map(lambda turns: (*turns, GO)),
     tools=st.lists(TOOL, max_size=3, unique_by=lambda tool: tool.name).map(tuple),
-    tool_choice=st.none()
-    | st.builds(
-        c.ToolChoice, st.sampled_from(c.ToolChoiceMode), st.just("") | NAMES, st.lists(NAMES, max_size=1).map(tuple)
-    ),
+    tool_choice=st.none() | CHOICES,
     parallel=st.none() | st.booleans(),
-    max_tokens=st.none() | st.integers(0, 100_000),
+    max_tokens=st.none() | st.integers(1, 100_000),
     sampling=st.builds(
         c.Sampling,
         temperature=st.none() | st.floats(0, 2),
         top_p=st.none() | st.floats(0, 1),
         stop=st.lists(ANY_TEXT, max_size=6).map(tuple),
     ),
-    format=st.none() | st.builds(c.Format, schema=SCHEMAS, name=st.just("") | NAMES, strict=st.none() | st.booleans()),
+    format=st.none()
+    | st.builds(
+        c.Format, schema=st.sampled_from([b"", CLOSED]), name=st.just("") | NAMES, strict=st.none() | st.booleans()
+    ),
     reasoning=st.none()
     | st.builds(
         c.Reasoning,

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
-from copilot_asgi.errors import StreamInterrupted, UpstreamStatus
+from copilot_asgi.errors import MalformedResponse, StreamInterrupted, UpstreamStatus
 from copilot_asgi.wire.dialect import ResponseProgress
 from copilot_asgi.wire.messages import MessagesStream
-from copilot_asgi.wire.responses import ResponsesStream
-from copilot_asgi.wire.sse import encode
+from copilot_asgi.wire.responses import ResponsesStream, mend_response
+from copilot_asgi.wire.sse import EventSplitter, encode, parse_block
 from copilot_asgi.wire.stream import StreamMender
 
 DONE = b"data: [DONE]\n\n"
@@ -28,7 +29,7 @@ MESSAGE = [
 MESSAGE_STOP = event("message_stop")
 RESPONSE = [
     event("response.created", sequence_number=0, response={"id": "RID_a", "model": "gpt-5.4", "created_at": 5}),
-    event("response.output_text.delta", sequence_number=1, delta="Hello"),
+    event("response.output_text.delta", sequence_number=1, delta="Hello", logprobs=[]),
     event("response.in_progress", sequence_number=2, response={"id": "RID_a", "model": "x"}),
 ]
 
@@ -279,3 +280,55 @@ def test_a_failure_keeps_the_first_id_too() -> None:
     assert out.startswith(b"event: response.failed\n")
     expected = {"id": "R1", "error": {"code": "server_error", "message": "bad token ***"}}
     assert events_in(out)[0]["response"] == expected
+
+
+@pytest.mark.parametrize("kind", ["response.output_text.delta", "response.output_text.done"])
+@pytest.mark.parametrize("given", [{}, {"logprobs": None}])
+def test_text_events_get_their_logprobs(kind: str, given: dict[str, object]) -> None:
+    """The published models require the list, which upstream leaves out."""
+    sent = event(kind, sequence_number=1, output_index=0, **given)
+    [block] = EventSplitter().feed(responses().feed(sent))
+    assert msgspec.json.decode(parse_block(block)[1])["logprobs"] == []
+
+
+USAGES: list[tuple[dict[str, object], dict[str, object]]] = [
+    ({}, {"cached_tokens": 0, "cache_write_tokens": 0}),
+    ({"input_tokens_details": None}, {"cached_tokens": 0, "cache_write_tokens": 0}),
+    ({"input_tokens_details": {"cached_tokens": 7}}, {"cached_tokens": 7, "cache_write_tokens": 0}),
+    (
+        {"input_tokens_details": {"cached_tokens": None, "cache_write_tokens": 3, "new": 1}},
+        {"cached_tokens": 0, "cache_write_tokens": 3, "new": 1},
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "details"), USAGES)
+def test_usage_gets_its_counts(given: dict[str, object], details: dict[str, object]) -> None:
+    """Both counts of cached tokens are there, in the stream and in the whole answer; the others stay."""
+    response = {"id": "RID_a", "usage": {"input_tokens": 9, **given}, "output": []}
+    whole = msgspec.json.decode(mend_response(msgspec.json.encode(response)))
+    [block] = EventSplitter().feed(responses().feed(event("response.completed", sequence_number=1, response=response)))
+    for told in (whole, msgspec.json.decode(parse_block(block)[1])["response"]):
+        assert told["usage"] == {"input_tokens": 9, "input_tokens_details": details}
+        assert told["id"] == "RID_a"
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"id": "x", "usage": {"input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}}},
+        {"id": "x", "usage": None},
+        {"id": "x"},
+    ],
+)
+def test_whole_answers_that_lack_nothing_are_the_same_object(response: dict[str, object]) -> None:
+    """What needs no mending is not copied."""
+    body = msgspec.json.encode(response)
+    assert mend_response(body) is body
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"usage":5}', b'{"id":"\xff"}'])
+def test_whole_answers_that_are_none(body: bytes) -> None:
+    """What cannot be read is an error of upstream."""
+    with pytest.raises(MalformedResponse):
+        mend_response(body)

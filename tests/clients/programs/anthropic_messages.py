@@ -1,4 +1,5 @@
 """Messages with the anthropic package: a stream, and a round trip with a tool. Knows ``client`` and ``model``."""
+# ruff: noqa: F821 - the lines of the page, put above this program, define them
 
 import json
 
@@ -8,7 +9,7 @@ tools = [{"name": "get_weather", "description": "A tool.", "input_schema": CITY}
 
 def ask(messages):
     """The streamed answer, whole."""
-    with client.messages.stream(model=model, max_tokens=1000, messages=messages, tools=tools) as stream:  # noqa: F821
+    with client.messages.stream(model=model, max_tokens=1000, messages=messages, tools=tools) as stream:
         return stream.get_final_message()
 
 

@@ -1,4 +1,5 @@
 """LangChain: a stream, and a round trip with a tool. Knows ``model``."""
+# ruff: noqa: F821 - the lines of the page, put above this program, define them
 
 import json
 
@@ -21,8 +22,8 @@ def ask(runnable, messages) -> AIMessageChunk:
     return whole
 
 
-spoken = ask(model, "Hello")  # noqa: F821 - the lines above this program define it
-armed = model.bind_tools([get_weather])  # noqa: F821 - the same
+spoken = ask(model, "Hello")
+armed = model.bind_tools([get_weather])
 history = [HumanMessage("Use get_weather with city=Paris")]
 asked = ask(armed, history)
 results = [ToolMessage(get_weather.invoke(call["args"]), tool_call_id=call["id"]) for call in asked.tool_calls]

@@ -1,4 +1,5 @@
 """Chat completions with the openai package: a stream, and a round trip with a tool. Knows ``client`` and ``model``."""
+# ruff: noqa: F821 - the lines of the page, put above this program, define them
 
 import json
 
@@ -9,9 +10,7 @@ tools = [{"type": "function", "function": {"name": "get_weather", "description":
 def ask(messages):
     """The streamed answer, whole."""
     usage = {"include_usage": True}
-    with client.chat.completions.stream(  # noqa: F821 - the lines above this program define it
-        model=model, messages=messages, tools=tools, stream_options=usage  # noqa: F821 - the same
-    ) as stream:
+    with client.chat.completions.stream(model=model, messages=messages, tools=tools, stream_options=usage) as stream:
         return stream.get_final_completion()
 
 

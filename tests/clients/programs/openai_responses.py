@@ -1,4 +1,5 @@
 """Responses with the openai package: a stream, and a round trip with a tool. Knows ``client`` and ``model``."""
+# ruff: noqa: F821 - the lines of the page, put above this program, define them
 
 import json
 
@@ -10,7 +11,7 @@ tools = [{"type": "function", "name": "get_weather", "strict": True, "parameters
 
 def ask(given):
     """The streamed answer, whole."""
-    with client.responses.stream(model=model, input=given, tools=tools, store=False) as stream:  # noqa: F821
+    with client.responses.stream(model=model, input=given, tools=tools, store=False) as stream:
         return stream.get_final_response()
 
 

@@ -1,4 +1,5 @@
 """pydantic-ai: a stream, and an agent with a tool. Knows ``model``."""
+# ruff: noqa: F821 - the lines of the page, put above this program, define them
 
 import asyncio
 import json
@@ -21,10 +22,10 @@ async def drain(_, events) -> None:
 
 
 async def main() -> None:
-    async with Agent(model).run_stream("Hello") as spoken:  # noqa: F821 - the lines above this program define it
+    async with Agent(model).run_stream("Hello") as spoken:
         text = await spoken.get_output()
     # run_stream would take the text before the call for the answer.
-    agent = Agent(model, tools=[get_weather])  # noqa: F821 - the same
+    agent = Agent(model, tools=[get_weather])
     answer = (await agent.run("Use get_weather with city=Paris", event_stream_handler=drain)).output
     usage = spoken.usage() if callable(spoken.usage) else spoken.usage
     finish = spoken.response.finish_reason
