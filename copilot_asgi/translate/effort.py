@@ -48,13 +48,14 @@ def budget_of(effort: Effort) -> int:
 def nearest(effort: Effort, listed: Sequence[str]) -> Effort | None:
     """The strongest listed level that is not above ``effort``, else the weakest listed one.
 
-    ``None`` when the model lists no level, or when none at all was asked for and the model has no word for that.
+    No thinking at all is what it was asked for only: nothing steps down to it, and it steps up to nothing. ``None``
+    when the model lists nothing that fits.
     """
-    known = [level for level in _ORDER if level.value in listed]
+    if effort is Effort.NONE:
+        return effort if effort.value in listed else None
+    known = [level for level in _ORDER[1:] if level.value in listed]
     below = [level for level in known if _ORDER.index(level) <= _ORDER.index(effort)]
-    if below:
-        return below[-1]
-    return known[0] if known and effort is not Effort.NONE else None
+    return below[-1] if below else next(iter(known), None)
 
 
 def fitted_budget(budget: int, supports: Supports, max_tokens: int | None) -> int | None:

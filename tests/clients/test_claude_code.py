@@ -16,6 +16,12 @@ pytestmark = [pytest.mark.clients, pytest.mark.clients_quick, pytest.mark.timeou
 ALLOWED = ("--permission-mode", "acceptEdits", "--allowedTools", "Write,Edit,Bash")
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+OWN_NAMES = (
+    ("sonnet", "claude-sonnet-5.5"),
+    ("opus", "claude-opus-5.5"),
+    ("claude-sonnet-4-6", "claude-sonnet-4.6"),
+    ("claude-sonnet-4-5-20250929", "claude-sonnet-4.5"),
+)
 
 Claude = Callable[..., Outcome]
 
@@ -64,6 +70,26 @@ def test_a_picture_is_looked_at(claude: Claude, copilot: Copilot, room: Room, wa
     copilot.script(_calling("", "Read", file_path=str(picture)))
 
     claude("What is in the picture?", way).said("I see 1 image: image/png.")
+
+
+@each(MESSAGES)
+def test_calls_at_once_are_all_answered(claude: Claude, copilot: Copilot, way: Way) -> None:
+    """Two calls in one answer are both carried out, and the model reads both results."""
+    calls = [["Bash", {"command": f"echo {word}", "description": "Say it"}] for word in ("first", "second")]
+    copilot.script({"text": "Both.", "tool_calls": calls})
+    outcome = claude("Go", way)
+
+    outcome.said("first")
+    outcome.said("second")
+    assert len(copilot.bodies()) == 2
+
+
+@pytest.mark.parametrize(("name", "model"), OWN_NAMES)
+def test_its_own_names_are_understood(claude: Claude, copilot: Copilot, name: str, model: str) -> None:
+    """Short, dashed and dated names of Claude models are Copilot's models."""
+    claude("Hello", Way(name, "/v1/messages")).said("You said: Hello")
+
+    assert [body["model"] for body in copilot.bodies()] == [model]
 
 
 @each(MESSAGES)

@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]  # the first run in
 FREE = ("--skip-git-repo-check", "--sandbox", "danger-full-access")
 # Codex gives this tool to models that it knows.
 APPLIES_PATCHES = (Way("gpt-5.5", "/responses"),)
+TRANSLATED = tuple(way for way in RESPONSES if way.path != "/responses")
 
 Codex = Callable[..., Outcome]
 
@@ -68,6 +69,15 @@ def test_a_conversation_goes_on(codex: Codex, copilot: Copilot, way: Way) -> Non
     outcome.said("You said: ")
     assert outcome.output.rstrip().endswith("Go on")
     assert len(copilot.bodies()) == 3
+    assert copilot.paths() == {way.path}
+
+
+@each(TRANSLATED)
+def test_tools_of_a_namespace_are_called(codex: Codex, copilot: Copilot, way: Way) -> None:
+    """A tool that Codex groups with others has a name of its own at Copilot, and its call finds the way back."""
+    copilot.script({"tool_calls": [["multi_agent_v1__spawn_agent", {"message": "Hello"}]]})
+    codex(way, "Ask somebody else").said('The tool says: {"agent_id"')
+
     assert copilot.paths() == {way.path}
 
 

@@ -16,7 +16,7 @@ from copilot_asgi.translate.events import Event, check, fold
 
 each_dialect = pytest.mark.parametrize("name", dialects.NAMES)
 each_crossing = pytest.mark.parametrize(("upstream", "client"), dialects.CROSSED)
-some = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+some = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TYPED = (MalformedResponse, StreamInterrupted, UpstreamStatus)
 
@@ -55,7 +55,7 @@ def test_noise_is_a_typed_error(name: str, noise: list[object]) -> None:
 
 @each_dialect
 @given(events=answers(), data=st.data())
-@settings(some, max_examples=200)
+@settings(some, max_examples=80)
 def test_a_damaged_event_is_a_typed_error(name: str, events: list[Event], data: st.DataObject) -> None:
     """One odd value in a sound stream is passed over or refused, and never becomes an illegal answer."""
     out = [event for event in dialects.server_sent(name, sent(name, events)) if event["data"] != "[DONE]"]
@@ -65,7 +65,7 @@ def test_a_damaged_event_is_a_typed_error(name: str, events: list[Event], data: 
 
 @each_dialect
 @given(events=answers(), data=st.data())
-@settings(some, max_examples=200)
+@settings(some, max_examples=80)
 def test_a_damaged_answer_is_a_typed_error(name: str, events: list[Event], data: st.DataObject) -> None:
     """The same for answers that do not stream."""
     reply = fold(events)

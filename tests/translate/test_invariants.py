@@ -28,7 +28,7 @@ from copilot_asgi.wire.shallow import read_object
 
 each_dialect = pytest.mark.parametrize("name", dialects.NAMES)
 each_crossing = pytest.mark.parametrize(("client", "upstream"), dialects.CROSSED)
-few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # What travels back to a dialect that made it, and nowhere else.
 HOMES = {
@@ -182,7 +182,7 @@ def in_texts(value: object, text: str) -> bool:
 
 @each_crossing
 @given(body=st.dictionaries(KEYS, BODIES, max_size=5))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_json_is_a_request_or_a_refusal(client: str, upstream: str, body: dict) -> None:
     """Whatever a client sends, it gets a request through or a 400 in its own words."""
     try:

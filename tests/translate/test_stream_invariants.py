@@ -31,7 +31,7 @@ from copilot_asgi.translate.events import (
 
 each_dialect = pytest.mark.parametrize("name", dialects.NAMES)
 each_crossing = pytest.mark.parametrize(("upstream", "client"), dialects.CROSSED)
-few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def told(reply: Reply) -> tuple[object, ...]:

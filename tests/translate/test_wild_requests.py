@@ -15,7 +15,7 @@ from copilot_asgi.translate.conversation import Conversation
 from copilot_asgi.wire.models import Model
 
 IDS = ["gpt-4.1", "gpt-5.4", "o3", "claude-opus-5", "claude-haiku-4.5", "gemini-3-pro", "some-model"]
-many = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize("name", dialects.NAMES)

@@ -214,7 +214,7 @@ ROTATING = [
     event("response.created", sequence_number=0, response={"id": "R1", "output": []}),
     event("response.in_progress", sequence_number=1, response={"id": "R2"}),
     event("response.output_item.added", output_index=0, item={"type": "message", "id": "A1", "x": [1, 2.50]}),
-    event("response.output_text.delta", output_index=0, item_id="A2", delta="caf\u00e9"),
+    event("response.output_text.delta", output_index=0, item_id="A2", delta="caf\u00e9", logprobs=[]),
     event("response.output_item.done", output_index=0, item={"type": "message", "id": "A3"}),
     event("response.output_item.added", output_index=1, item={"type": "function_call", "call_id": "c"}),
     event("response.function_call_arguments.delta", output_index=1, item_id="B2", delta="{}"),
