@@ -30,8 +30,8 @@ Claude = Callable[..., Outcome]
 def claude(client: Callable[[str], Installed], copilot: Copilot, room: Room) -> Claude:
     """Runs Claude Code with a prompt, a model and further options."""
 
-    def claude(prompt: str, way: Way, *options: str) -> Outcome:
-        exports = pasted("claude-code", url=copilot.url, model=way.model)
+    def claude(prompt: str, way: Way, *options: str, exports: str = "") -> Outcome:
+        exports += pasted("claude-code", url=copilot.url, model=way.model)
         return room.run(client("claude-code").command("claude"), "-p", prompt, *ALLOWED, *options, exports=exports)
 
     return claude
@@ -112,6 +112,15 @@ def test_usage_is_counted(claude: Claude, way: Way) -> None:
     usage = json.loads(outcome.output)["usage"]
     assert usage["input_tokens"] + usage["cache_read_input_tokens"] + usage["cache_creation_input_tokens"] > 5000
     assert usage["output_tokens"] > 0
+
+
+def test_a_window_can_be_told(claude: Claude, copilot: Copilot) -> None:
+    """Claude Code takes the page's word for the window of a model that it does not know, and warns no more."""
+    unknown = Way("gpt-4.1", "/chat/completions")
+    window = pasted("claude-code-window", url=copilot.url, model=unknown.model)
+
+    assert "context window" in claude("Hello", unknown).complaints
+    assert "context window" not in claude("Hello", unknown, exports=window).complaints
 
 
 @each(MESSAGES)

@@ -1,4 +1,4 @@
-"""Libraries that programs are written with: a streamed answer, and a tool that is called and answered.
+"""Libraries that programs are written with: a streamed answer, a tool that is called and answered, an object.
 
 Rule: each runs the lines of docs/clients.md, then a program of its own that prints what its user got.
 """
@@ -73,10 +73,10 @@ CASES = [
 
 
 @pytest.mark.parametrize(("library", "way"), CASES)
-def test_a_library_streams_and_calls_tools(
+def test_a_library_gets_what_it_asks_for(
     library: Library, way: Way, copilot: Copilot, client: Callable[[str], Installed], room: Room
 ) -> None:
-    """The library's user gets the text, why it ended, its usage, the tool's arguments and the answer to its result."""
+    """The library's user gets the text, why it ended, its usage, a tool's round trip and an object of a shape."""
     lines = pasted(library.lines, url=copilot.url, model=way.model)
     program = room.work / library.program
     program.write_text(f"{lines}\n{(PROGRAMS / library.program).read_text(encoding='utf-8')}", encoding="utf-8")
@@ -90,6 +90,7 @@ def test_a_library_streams_and_calls_tools(
     assert told["output"] > 0
     assert told["calls"] == [["get_weather", {"city": "Paris"}]]
     assert told["answer"] == "The tool says: Sunny"
+    assert told["object"] == {"city": "Paris"}
     assert copilot.paths() == {way.path}
 
 

@@ -15,7 +15,7 @@ DOCUMENT = st.one_of(
     st.builds(c.Document, media_type=st.just("application/pdf"), data=st.just("JVBERg=="), name=st.just("a.pdf")),
     st.builds(c.Document, url=st.just("https://example.com/a.pdf")),
 )
-SEAL = st.builds(c.Seal, st.sampled_from(c.SealOrigin), st.just("U0VBTA=="), st.sampled_from(["", "rs_1"]))
+SEAL = st.builds(c.Seal, st.sampled_from(c.SealOrigin), st.just("U0VBTA=="), st.just("rs_1"))
 CALL_IDS = st.one_of(LEGAL_IDS, ODD_IDS, st.sampled_from(["", "a", "b"]))
 CALL = st.one_of(
     st.builds(c.ToolCall, CALL_IDS, NAMES, st.sampled_from(["{}", "", "null", "[1]", '{"a":', '{"a": 1e400}', "raw"])),

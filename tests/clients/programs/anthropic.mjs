@@ -1,4 +1,4 @@
-// Messages with the @anthropic-ai/sdk package: a stream, and a round trip with a tool. Knows `client`, `model`.
+// Messages with the @anthropic-ai/sdk package: a stream, a round trip with a tool, and a tool that must be called. Knows `client`, `model`.
 const input_schema = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
 const tools = [{ name: "get_weather", description: "A tool.", input_schema }];
 const ask = (messages) => client.messages.stream({ model, max_tokens: 1000, messages, tools }).finalMessage();
@@ -15,6 +15,14 @@ const answered = await ask([
   { role: "user", content: results },
 ]);
 
+const shaped = await client.messages.create({
+  model,
+  max_tokens: 1000,
+  messages: [{ role: "user", content: "Tell me of city=Paris" }],
+  tools: [{ name: "place", description: "The place.", input_schema }],
+  tool_choice: { type: "tool", name: "place" },
+});
+
 console.log(
   JSON.stringify({
     text: text(spoken),
@@ -23,5 +31,6 @@ console.log(
     output: spoken.usage.output_tokens,
     calls: called.map((block) => [block.name, block.input]),
     answer: text(answered),
+    object: shaped.content.find((block) => block.type === "tool_use").input,
   }),
 );

@@ -1,4 +1,4 @@
-"""Messages with the anthropic package: a stream, and a round trip with a tool. Knows ``client`` and ``model``."""
+"""Messages with the anthropic package: a stream, a tool, and a tool that must be called. Knows ``client`` and ``model``."""
 # ruff: noqa: F821 - the lines of the page, put above this program, define them
 
 import json
@@ -24,6 +24,13 @@ asked = ask(history)
 called = [block for block in asked.content if block.type == "tool_use"]
 results = [{"type": "tool_result", "tool_use_id": block.id, "content": "Sunny"} for block in called]
 answered = ask([*history, {"role": "assistant", "content": asked.content}, {"role": "user", "content": results}])
+shaped = client.messages.create(
+    model=model,
+    max_tokens=1000,
+    messages=[{"role": "user", "content": "Tell me of city=Paris"}],
+    tools=[{"name": "place", "description": "The place.", "input_schema": CITY}],
+    tool_choice={"type": "tool", "name": "place"},
+)
 
 print(
     json.dumps(
@@ -34,6 +41,7 @@ print(
             "output": spoken.usage.output_tokens,
             "calls": [[block.name, block.input] for block in called],
             "answer": text(answered),
+            "object": next(block.input for block in shaped.content if block.type == "tool_use"),
         }
     )
 )

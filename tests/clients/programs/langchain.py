@@ -1,10 +1,11 @@
-"""LangChain: a stream, and a round trip with a tool. Knows ``model``."""
+"""LangChain: a stream, a round trip with a tool, and an object. Knows ``model``."""
 # ruff: noqa: F821 - the lines of the page, put above this program, define them
 
 import json
 
 from langchain_core.messages import AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.tools import tool
+from pydantic import BaseModel
 
 
 @tool
@@ -29,6 +30,15 @@ asked = ask(armed, history)
 results = [ToolMessage(get_weather.invoke(call["args"]), tool_call_id=call["id"]) for call in asked.tool_calls]
 answered = ask(armed, [*history, asked, *results])
 
+
+class Place(BaseModel):
+    """The place."""
+
+    city: str
+
+
+shaped = model.with_structured_output(Place).invoke("Tell me of city=Paris")
+
 print(
     json.dumps(
         {
@@ -40,6 +50,7 @@ print(
             "output": spoken.usage_metadata["output_tokens"],
             "calls": [[call["name"], call["args"]] for call in asked.tool_calls],
             "answer": str(answered.text),
+            "object": shaped.model_dump(),
         }
     )
 )

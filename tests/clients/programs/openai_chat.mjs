@@ -1,4 +1,4 @@
-// Chat completions with the openai package: a stream, and a tool that the SDK's runner calls. Knows `client`, `model`.
+// Chat completions with the openai package: a stream, a tool that the SDK's runner calls, and an object. Knows `client`, `model`.
 const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
 const said = client.chat.completions.stream({
   model,
@@ -19,6 +19,13 @@ const runner = client.chat.completions.runTools({
 });
 const answer = await runner.finalContent();
 
+const shape = { ...parameters, additionalProperties: false };
+const shaped = await client.chat.completions.create({
+  model,
+  messages: [{ role: "user", content: "Tell me of city=Paris" }],
+  response_format: { type: "json_schema", json_schema: { name: "place", strict: true, schema: shape } },
+});
+
 console.log(
   JSON.stringify({
     text: spoken.choices[0].message.content,
@@ -27,5 +34,6 @@ console.log(
     output: spoken.usage.completion_tokens,
     calls,
     answer,
+    object: JSON.parse(shaped.choices[0].message.content),
   }),
 );

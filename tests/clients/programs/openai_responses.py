@@ -1,12 +1,20 @@
-"""Responses with the openai package: a stream, and a round trip with a tool. Knows ``client`` and ``model``."""
+"""Responses with the openai package: a stream, a tool, and an object. Knows ``client`` and ``model``."""
 # ruff: noqa: F821 - the lines of the page, put above this program, define them
 
 import json
+
+from pydantic import BaseModel
 
 CITY = {
     "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False,
 }  # fmt: skip
 tools = [{"type": "function", "name": "get_weather", "strict": True, "parameters": CITY}]
+
+
+class Place(BaseModel):
+    """The place."""
+
+    city: str
 
 
 def ask(given):
@@ -21,6 +29,7 @@ asked = ask(history)
 called = [item for item in asked.output if item.type == "function_call"]
 results = [{"type": "function_call_output", "call_id": item.call_id, "output": "Sunny"} for item in called]
 answered = ask([*history, *(item.to_dict() for item in asked.output), *results])
+shaped = client.responses.parse(model=model, input="Tell me of city=Paris", text_format=Place)
 
 print(
     json.dumps(
@@ -31,6 +40,7 @@ print(
             "output": spoken.usage.output_tokens,
             "calls": [[item.name, json.loads(item.arguments)] for item in called],
             "answer": answered.output_text,
+            "object": shaped.output_parsed.model_dump(),
         }
     )
 )

@@ -1,5 +1,5 @@
-// The AI SDK: a stream, and a tool that the SDK calls and whose result it sends. Knows `model`.
-import { stepCountIs, streamText, tool } from "ai";
+// The AI SDK: a stream, a tool that the SDK calls and whose result it sends, and an object. Knows `model`.
+import { generateText, Output, stepCountIs, streamText, tool } from "ai";
 import { z } from "zod";
 
 const fail = { onError: ({ error }) => console.error(error) };
@@ -22,6 +22,9 @@ const answered = streamText({
   ...fail,
 });
 
+const output = Output.object({ schema: z.object({ city: z.string() }) });
+const shaped = await generateText({ model, prompt: "Tell me of city=Paris", output, maxRetries: 0 });
+
 console.log(
   JSON.stringify({
     text,
@@ -30,5 +33,6 @@ console.log(
     output: usage.outputTokens,
     calls,
     answer: await answered.text,
+    object: shaped.output,
   }),
 );
