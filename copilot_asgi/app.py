@@ -23,14 +23,16 @@ from copilot_asgi.errors import (
     MethodNotAllowed,
     NotFound,
 )
-from copilot_asgi.exchange import Exchange, Request, Stage, header
+from copilot_asgi.exchange import Exchange, Stage, header
 from copilot_asgi.in_flight import InFlight
 from copilot_asgi.paths import Target, resolve
 from copilot_asgi.pipeline import compose
 from copilot_asgi.queries import Queries, Query
+from copilot_asgi.reading import read_request
 from copilot_asgi.secret import redact
 from copilot_asgi.stages.forward import Forward
 from copilot_asgi.stages.identify import Authenticator, authenticator_for
+from copilot_asgi.translate.gemini_models import gemini_count
 from copilot_asgi.upstream.client import Upstream
 from copilot_asgi.visit import Visit
 from copilot_asgi.wire.dialect import Dialect
@@ -81,6 +83,7 @@ class CopilotApp:
         self._counters = {
             "count_tokens": compose(counting, CountTokens(self.upstream, messages_count)),
             "input_tokens": compose(counting, CountTokens(self.upstream, responses_count)),
+            "gemini_count": compose(counting, CountTokens(self.upstream, gemini_count)),
         }
         self._queries = Queries(self.upstream)
         self._in_flight = InFlight()
@@ -187,15 +190,13 @@ class CopilotApp:
         await self._in_flight.run(partial(self._answer, visit, target, receive))
 
     async def _answer(self, visit: Visit, target: Target, receive: Any) -> None:
-        if target.endpoint.dialect is None:
-            await self._answer_query(visit, target)
+        body = await self._read_body(visit, receive) if "POST" in target.endpoint.methods else b""
+        if target.endpoint.name in self._queries:
+            await self._answer_query(visit, target, body)
             return
-        check_content(visit.call.headers, limit=self.settings.max_body)
-        body = await read_body(receive, limit=self.settings.max_body, timeout=self.settings.body_timeout)
-        visit.body_read = True
-        request = Request.decode(target.endpoint.dialect, visit.call.headers, body)
+        request = read_request(target, visit.call.headers, visit.call.query, body)
         exchange = Exchange(id=visit.id, received_at=time.monotonic(), client=visit.call.client, request=request)
-        visit.exchange = exchange
+        visit.exchange, visit.streams = exchange, request.stream
 
         handle = self._counters.get(target.endpoint.name, self._handle)
 
@@ -206,7 +207,13 @@ class CopilotApp:
         if await run_until_gone(receive, work):
             raise ClientDisconnected
 
-    async def _answer_query(self, visit: Visit, target: Target) -> None:
+    async def _read_body(self, visit: Visit, receive: Any) -> bytes:
+        check_content(visit.call.headers, limit=self.settings.max_body)
+        body = await read_body(receive, limit=self.settings.max_body, timeout=self.settings.body_timeout)
+        visit.body_read = True
+        return body
+
+    async def _answer_query(self, visit: Visit, target: Target, body: bytes) -> None:
         call, name = visit.call, target.endpoint.name
         caller = None
         if name not in self._queries.open_to_all:
@@ -215,6 +222,7 @@ class CopilotApp:
             name=name,
             argument=target.argument,
             parameters=call.query,
+            body=body,
             caller=caller,
             anthropic=visit.dialect is Dialect.MESSAGES,
         )

@@ -16,6 +16,7 @@ from copilot_asgi.native import plan_native
 from copilot_asgi.routing import Route
 from copilot_asgi.tokenizer import exact_counter
 from copilot_asgi.translate.conversation import Conversation
+from copilot_asgi.translate.gemini_request import parse_count_request
 from copilot_asgi.translate.tokens import by_bytes, estimate
 from copilot_asgi.translated import CLIENTS
 from copilot_asgi.upstream.client import Upstream
@@ -101,4 +102,6 @@ def _conversation(request: Request) -> Conversation:
     if request.dialect is Dialect.MESSAGES:
         # What is only counted need not say how long the answer may be.
         fields = {"max_tokens": msgspec.Raw(b"1"), **fields}
-    return CLIENTS[request.dialect].parse(fields, stream=False)
+    if request.dialect is Dialect.GEMINI:
+        return parse_count_request(fields)
+    return CLIENTS[request.dialect, request.form].parse(fields, stream=False)

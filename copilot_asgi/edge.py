@@ -23,6 +23,7 @@ _DROPPED = frozenset({
 })  # fmt: skip
 
 # Caches must leave a stream alone, compressing middleware and proxies must not hold it back.
+_STREAM_TYPES = (b"text/event-stream", b"application/x-ndjson")
 _STREAM_HEADERS: Headers = ((b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no"))
 
 
@@ -131,7 +132,7 @@ async def _disconnected(receive: Any) -> None:
 
 
 class Responder:
-    """Sends parts as ASGI messages; ``started`` says that a head is out, ``streaming`` that it began an event stream.
+    """Sends parts as ASGI messages; ``started`` says that a head is out.
 
     ``extra`` headers are added to the head. A response to HEAD has no body. Sending raises ``ClientDisconnected`` when
     the client has taken nothing for ``patience`` seconds.
@@ -144,7 +145,6 @@ class Responder:
         self._finished = False
         self.extra = extra
         self.started = False
-        self.streaming = False
 
     async def send(self, part: Part) -> None:
         """Send one part; awaiting it is the back-pressure."""
@@ -168,8 +168,7 @@ class Responder:
     async def _start(self, head: Head) -> None:
         self.started = True
         headers = [pair for pair in head.headers if pair[0] not in _DROPPED]
-        self.streaming = any(name == b"content-type" and b"event-stream" in value for name, value in headers)
-        if self.streaming:
+        if any(name == b"content-type" and value.startswith(_STREAM_TYPES) for name, value in headers):
             headers += _STREAM_HEADERS
         message = {"type": "http.response.start", "status": head.status, "headers": [*headers, *self.extra]}
         await self._message(message)

@@ -51,7 +51,10 @@ def header(headers: Headers, name: bytes) -> bytes | None:
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What the client asked for: the body as received and its top level, whose values stay undecoded slices of it."""
+    """What the client asked for: the body as received and its top level, whose values stay undecoded slices of it.
+
+    ``form`` tells apart what one dialect has two ways of, such as Ollama's chat and generate; mostly it is empty.
+    """
 
     dialect: Dialect
     headers: Headers
@@ -59,6 +62,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     fields: dict[str, msgspec.Raw]
     model: str
     stream: bool
+    form: str = ""
 
     @classmethod
     def decode(cls, dialect: Dialect, headers: Headers, body: bytes) -> "Request":

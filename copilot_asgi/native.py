@@ -14,6 +14,7 @@ from copilot_asgi.exchange import Request, header
 from copilot_asgi.plan import EVENT_STREAM, JSON, Plan, TurnFacts
 from copilot_asgi.routing import Route
 from copilot_asgi.translate import messages_native, responses_native
+from copilot_asgi.translate.ollama_embed import ollama_embed, ollama_embeddings
 from copilot_asgi.wire import chat, embeddings
 from copilot_asgi.wire.answer import check_answer
 from copilot_asgi.wire.chat_answer import mend_answer
@@ -91,9 +92,19 @@ def _embeddings(request: Request, route: Route, answer_id: str, now: int) -> _Na
     if request.stream:
         raise BadRequest("Embeddings are not streamed. Leave 'stream' out.", code="invalid_value", param="stream")
     base64 = embeddings.wants_base64(request.fields)
-    answer = partial(embeddings.complete_answer, model=request.model, base64=base64)
+    complete = partial(embeddings.complete_answer, model=request.model, base64=base64)
+    render = _OLLAMA_EMBEDDINGS.get(request.form)
+    answer = complete if render is None else lambda body: render(complete(body), request.model)
     return _Native(embeddings.prepare(request.fields), None, answer)
 
+
+# Ollama's two ways of asking for embeddings, by the form of the request.
+_OLLAMA_EMBEDDINGS: Mapping[str, Callable[[bytes, str], bytes]] = MappingProxyType(
+    {
+        "ollama_embed": lambda body, model: ollama_embed(body, model=model),
+        "ollama_embeddings": lambda body, _: ollama_embeddings(body),
+    }
+)
 
 _PLANS: Mapping[Dialect, Callable[[Request, Route, str, int], _Native]] = MappingProxyType(
     {

@@ -4,6 +4,7 @@ Hosts differ: some leave the mount prefix in ``path`` and name it in ``root_path
 one gives a ``root_path`` that is no prefix of ``path``. So candidates are built and the first known one is taken.
 """
 
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -46,6 +47,27 @@ ENDPOINTS: dict[str, Endpoint] = {
 }
 MODEL = Endpoint("model", _GET)
 
+# The paths of other vendors' clients; none of them is also ours below /v1.
+OTHERS: dict[str, Endpoint] = {
+    "/v1beta/models": Endpoint("gemini_models", _GET, Dialect.GEMINI),
+    "/api/chat": Endpoint("ollama_chat", _POST, Dialect.OLLAMA),
+    "/api/generate": Endpoint("ollama_generate", _POST, Dialect.OLLAMA),
+    "/api/embed": Endpoint("ollama_embed", _POST, Dialect.OLLAMA),
+    "/api/embeddings": Endpoint("ollama_embeddings", _POST, Dialect.OLLAMA),
+    "/api/show": Endpoint("ollama_show", _POST, Dialect.OLLAMA),
+    "/api/tags": Endpoint("ollama_tags", _GET, Dialect.OLLAMA),
+    "/api/ps": Endpoint("ollama_running", _GET, Dialect.OLLAMA),
+    "/api/version": Endpoint("ollama_version", _GET, Dialect.OLLAMA),
+}
+GEMINI_MODEL = Endpoint("gemini_model", _GET, Dialect.GEMINI)
+_GEMINI_METHODS = {
+    "generateContent": Endpoint("gemini_generate", _POST, Dialect.GEMINI),
+    "streamGenerateContent": Endpoint("gemini_stream", _POST, Dialect.GEMINI),
+    "countTokens": Endpoint("gemini_count", _POST, Dialect.GEMINI),
+}
+_GEMINI_CALL = re.compile(rf"/(?:v1|v1alpha|v1beta)/models/(.+):({'|'.join(_GEMINI_METHODS)})")
+_GEMINI_MODEL = re.compile(r"/v1beta/models/(.+)")
+
 
 def resolve(path: str, *, root_path: str = "", prefix: str | None = None) -> Target | None:
     """The route that ``path`` means, or ``None``. ``prefix`` is where the user says the app is mounted."""
@@ -73,6 +95,20 @@ def _normal(path: str) -> str:
 
 
 def _lookup(path: str) -> Target | None:
+    return _ours(path) or _others(path)
+
+
+def _others(path: str) -> Target | None:
+    if path in OTHERS:
+        return Target(OTHERS[path])
+    if match := _GEMINI_MODEL.fullmatch(path):
+        return Target(GEMINI_MODEL, match[1])
+    return None
+
+
+def _ours(path: str) -> Target | None:
+    if match := _GEMINI_CALL.fullmatch(path):
+        return Target(_GEMINI_METHODS[match[2]], match[1])
     if path == "/v1":
         return Target(ENDPOINTS["/"])
     path = path.removeprefix("/v1") if path.startswith("/v1/") else path

@@ -10,11 +10,15 @@ import msgspec
 
 from copilot_asgi import __version__
 from copilot_asgi.credentials.github_user import fetch_user
-from copilot_asgi.errors import CopilotASGIError, UnknownModel
+from copilot_asgi.errors import BadRequest, CopilotASGIError, UnknownModel
 from copilot_asgi.exchange import Caller
-from copilot_asgi.routing import Catalog
+from copilot_asgi.routing import Catalog, find_model
+from copilot_asgi.translate.gemini_models import gemini_model, gemini_models
+from copilot_asgi.translate.ollama_models import ollama_running, ollama_show, ollama_tags, ollama_version
 from copilot_asgi.upstream.client import Upstream
 from copilot_asgi.wire import models as wire_models
+from copilot_asgi.wire.models import Model
+from copilot_asgi.wire.shallow import NOT_JSON
 
 __all__ = ["Answer", "Queries", "Query"]
 
@@ -27,20 +31,32 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Query(msgspec.Struct, frozen=True):
-    """A question: which one, about what, asked by whom. ``anthropic`` chooses the shape of model lists."""
+    """A question: which one, about what, asked by whom. ``anthropic`` chooses the shape of model lists.
+
+    ``body`` is what came with a question that is posted.
+    """
 
     name: str
     argument: str
     parameters: str
+    body: bytes
     caller: Caller | None
     anthropic: bool
+
+
+class _Show(msgspec.Struct):
+    model: str = ""
+    name: str = ""
+
+
+_show_decoder = msgspec.json.Decoder(_Show)
 
 
 class Queries:
     """Answers questions by name."""
 
     # These are asked by probes and by people looking at the address: no caller is needed, nothing personal is told.
-    open_to_all = frozenset({"index", "healthz", "readyz"})
+    open_to_all = frozenset({"index", "healthz", "readyz", "ollama_version"})
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -51,7 +67,16 @@ class Queries:
             "models": self._models,
             "model": self._model,
             "usage": self._usage,
+            "gemini_models": self._gemini_models,
+            "gemini_model": self._gemini_model,
+            "ollama_tags": self._ollama_tags,
+            "ollama_show": self._ollama_show,
+            "ollama_running": self._ollama_running,
+            "ollama_version": self._ollama_version,
         }
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._answers
 
     async def answer(self, query: Query) -> Answer:
         """The answer. Raises ``Refused``, ``CredentialError`` or ``UpstreamError``."""
@@ -87,10 +112,36 @@ class Queries:
         return Answer(200, page)
 
     async def _model(self, query: Query) -> Answer:
-        model = (await self._catalog(query)).models.get(query.argument)
+        model = await self._found(query, query.argument)
+        return Answer(200, (wire_models.anthropic_model if query.anthropic else wire_models.openai_model)(model))
+
+    async def _gemini_models(self, query: Query) -> Answer:
+        return Answer(200, gemini_models((await self._catalog(query)).models.values()))
+
+    async def _gemini_model(self, query: Query) -> Answer:
+        return Answer(200, gemini_model(await self._found(query, query.argument)))
+
+    async def _ollama_tags(self, query: Query) -> Answer:
+        return Answer(200, ollama_tags((await self._catalog(query)).models.values()))
+
+    async def _ollama_show(self, query: Query) -> Answer:
+        try:
+            named = _show_decoder.decode(query.body)
+        except NOT_JSON:
+            raise BadRequest('Name the model: {"model": "..."}.', param="model") from None
+        return Answer(200, ollama_show(await self._found(query, named.model or named.name)))
+
+    async def _ollama_running(self, query: Query) -> Answer:  # noqa: ARG002 - one shape for all
+        return Answer(200, ollama_running())
+
+    async def _ollama_version(self, query: Query) -> Answer:  # noqa: ARG002 - one shape for all
+        return Answer(200, ollama_version())
+
+    async def _found(self, query: Query, name: str) -> Model:
+        model = find_model(name, await self._catalog(query), self._upstream.settings.aliases)
         if model is None:
             raise UnknownModel("Your Copilot account has no such model. GET models lists all of them.")
-        return Answer(200, (wire_models.anthropic_model if query.anthropic else wire_models.openai_model)(model))
+        return model
 
     async def _usage(self, query: Query) -> Answer:
         upstream = self._upstream

@@ -24,6 +24,8 @@ PREFERENCES: Mapping[Dialect, tuple[Dialect, ...]] = MappingProxyType(
         Dialect.CHAT: (Dialect.CHAT, Dialect.RESPONSES, Dialect.MESSAGES),
         Dialect.MESSAGES: (Dialect.MESSAGES, Dialect.RESPONSES, Dialect.CHAT),
         Dialect.RESPONSES: (Dialect.RESPONSES, Dialect.MESSAGES, Dialect.CHAT),
+        Dialect.GEMINI: (Dialect.CHAT, Dialect.RESPONSES, Dialect.MESSAGES),
+        Dialect.OLLAMA: (Dialect.CHAT, Dialect.RESPONSES, Dialect.MESSAGES),
         Dialect.EMBEDDINGS: (Dialect.EMBEDDINGS,),
     }
 )

@@ -6,6 +6,7 @@ from copilot_asgi.exchange import Stage
 from copilot_asgi.stages.identify import Authenticator, Identify, authenticator_for
 from copilot_asgi.stages.keep_alive import KeepAlive
 from copilot_asgi.stages.lease import Lease
+from copilot_asgi.stages.load import answer_load_requests
 from copilot_asgi.stages.retry import Retry, retry_once
 from copilot_asgi.stages.route import ChooseRoute
 from copilot_asgi.stages.translation import Translation
@@ -19,6 +20,7 @@ def default(upstream: Upstream, authenticate: Authenticator | None = None) -> Se
     return (
         Identify(authenticate or authenticator_for(upstream.settings)),  # first: nothing is done for strangers
         ChooseRoute(upstream),  # before any token is taken: an unknown model costs nothing
+        answer_load_requests,  # before anything is sent: there is nothing to ask upstream
         KeepAlive(upstream.settings.keep_alive_interval),  # outside translation: a ping stands between whole events
         Translation(strict=upstream.settings.strict),  # around retry: a request must not be prepared twice
         Retry(retry_once),  # around the lease: another try takes a fresh token

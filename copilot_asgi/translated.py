@@ -18,8 +18,12 @@ from copilot_asgi.routing import Route
 from copilot_asgi.translate import (
     chat_request,
     chat_stream,
+    gemini_request,
+    gemini_stream,
     messages_request,
     messages_stream,
+    ollama_request,
+    ollama_stream,
     responses_request,
     responses_stream,
 )
@@ -31,8 +35,11 @@ from copilot_asgi.translate.tokens import estimate
 from copilot_asgi.wire.dialect import Dialect, ResponseProgress
 from copilot_asgi.wire.models import Model
 from copilot_asgi.wire.shallow import Fields
+from copilot_asgi.wire.sse import parse_block
 
-__all__ = ["plan_translated"]
+__all__ = ["CLIENTS", "plan_translated"]
+
+NDJSON = b"application/x-ndjson"
 
 
 class Decoder(Protocol):
@@ -80,12 +87,17 @@ class MakeEncoder(Protocol):
 
 
 class ClientSide(msgspec.Struct, frozen=True):
-    """What is needed to serve clients of a dialect. Answers' ids begin with ``id_prefix``, unless the items' do too."""
+    """What is needed to serve clients of a dialect. Answers' ids begin with ``id_prefix``, unless the items' do too.
+
+    ``stream_type`` is the content type of a stream; ``closing`` turns an error event into what ends it.
+    """
 
     parse: ParseRequest
     encoder: MakeEncoder
     reply: RenderReply
     id_prefix: str = ""
+    stream_type: bytes = EVENT_STREAM
+    closing: Callable[[Encoder, bytes], bytes] = lambda _, event: event
 
 
 class UpstreamSide(msgspec.Struct, frozen=True):
@@ -96,16 +108,43 @@ class UpstreamSide(msgspec.Struct, frozen=True):
     decode: Callable[..., list[Event]]
 
 
-CLIENTS: Mapping[Dialect, ClientSide] = MappingProxyType(
+def _end_array(encoder: Encoder, event: bytes) -> bytes:
+    assert isinstance(encoder, gemini_stream.GeminiArrayEncoder)
+    return encoder.fail(parse_block(event)[1])
+
+
+CLIENTS: Mapping[tuple[Dialect, str], ClientSide] = MappingProxyType(
     {
-        Dialect.CHAT: ClientSide(
+        (Dialect.CHAT, ""): ClientSide(
             chat_request.parse_request, chat_stream.ChatEncoder, chat_stream.render_reply, "chatcmpl-"
         ),
-        Dialect.MESSAGES: ClientSide(
+        (Dialect.MESSAGES, ""): ClientSide(
             messages_request.parse_request, messages_stream.MessagesEncoder, messages_stream.render_reply
         ),
-        Dialect.RESPONSES: ClientSide(
+        (Dialect.RESPONSES, ""): ClientSide(
             responses_request.parse_request, responses_stream.ResponsesEncoder, responses_stream.render_reply
+        ),
+        (Dialect.GEMINI, ""): ClientSide(
+            gemini_request.parse_request, gemini_stream.GeminiEncoder, gemini_stream.render_reply
+        ),
+        (Dialect.GEMINI, "array"): ClientSide(
+            gemini_request.parse_request,
+            gemini_stream.GeminiArrayEncoder,
+            gemini_stream.render_reply,
+            stream_type=JSON,
+            closing=_end_array,
+        ),
+        (Dialect.OLLAMA, ""): ClientSide(
+            ollama_request.parse_request,
+            ollama_stream.OllamaEncoder,
+            ollama_stream.render_reply,
+            stream_type=NDJSON,
+        ),
+        (Dialect.OLLAMA, "generate"): ClientSide(
+            ollama_request.parse_generate_request,
+            ollama_stream.OllamaGenerateEncoder,
+            ollama_stream.render_generate_reply,
+            stream_type=NDJSON,
         ),
     }
 )
@@ -127,7 +166,7 @@ def plan_translated(request: Request, route: Route, *, answer_id: str, now: int)
 
     Raises ``BadRequest`` or ``TranslationError`` for what cannot be said to that model.
     """
-    client, upstream = CLIENTS[request.dialect], UPSTREAMS[route.dialect]
+    client, upstream = CLIENTS[request.dialect, request.form], UPSTREAMS[route.dialect]
     conversation = client.parse(request.fields, stream=request.stream)
     answer_id = client.id_prefix + answer_id
     streams = route.model.supports.streaming is not False
@@ -140,9 +179,9 @@ def plan_translated(request: Request, route: Route, *, answer_id: str, now: int)
     return Plan(
         request=Request.decode(route.dialect, request.headers, rendered.body),
         turn=_turn(conversation),
-        stream=Relay(decoder, encoder) if request.stream else Collected(decoder, whole),
+        stream=Relay(decoder, encoder, client.closing) if request.stream else Collected(decoder, whole),
         answer=partial(_answer, upstream, rendered.names, encoder.encode if request.stream else None, whole),
-        content_type=EVENT_STREAM if request.stream else JSON,
+        content_type=client.stream_type if request.stream else JSON,
         native=False,
         losses=(*conversation.losses, *rendered.losses),
     )
@@ -175,9 +214,10 @@ def _holds_image(parts: Iterable[object]) -> bool:
 class Relay:
     """Upstream's stream in, the client's stream out."""
 
-    def __init__(self, decoder: Decoder, encoder: Encoder) -> None:
+    def __init__(self, decoder: Decoder, encoder: Encoder, closing: Callable[[Encoder, bytes], bytes]) -> None:
         self._decoder = decoder
         self._encoder = encoder
+        self._closing = closing
         self.done = False
         self.complete = False
         self.events = 0
@@ -186,6 +226,10 @@ class Relay:
     def progress(self) -> ResponseProgress | None:
         """What an error event of ours must fit to."""
         return self._encoder.progress
+
+    def closing(self, event: bytes) -> bytes:
+        """What ends the client's stream with an error ``event``."""
+        return self._closing(self._encoder, event)
 
     def feed(self, chunk: bytes) -> bytes:
         """What to pass on now. Raises what the decoder raises."""
@@ -214,6 +258,10 @@ class Collected:
         self.done = False
         self.complete = False
         self.events = 0
+
+    def closing(self, event: bytes) -> bytes:
+        """The error itself: nothing was sent before it."""
+        return event
 
     def feed(self, chunk: bytes) -> bytes:
         """Nothing yet. Raises what the decoder raises."""

@@ -11,7 +11,7 @@ from copilot_asgi.errors import CopilotASGIError
 from copilot_asgi.exchange import Exchange, Headers, header
 from copilot_asgi.paths import Target
 from copilot_asgi.secret import redact
-from copilot_asgi.wire.dialect import Dialect, ResponseProgress, error_event, render_error
+from copilot_asgi.wire.dialect import Dialect, error_event, render_error
 
 __all__ = ["Visit"]
 
@@ -31,6 +31,7 @@ class Visit:
         self.dialect = _dialect(call, target)
         self.body_read = False
         self.exchange: Exchange | None = None
+        self.streams = False
         self.responder = Responder(
             send, extra=_id_headers(self.dialect, self.id), bodiless=call.method == "HEAD", patience=patience
         )
@@ -52,8 +53,8 @@ class Visit:
     async def _tell(self, error: CopilotASGIError) -> None:
         responder = self.responder
         if responder.started:
-            if responder.streaming:
-                await responder.send(error_event(error, self.dialect, request_id=self.id, progress=self._progress))
+            if self.streams:
+                await responder.send(self._last_words(error))
             await responder.finish()
             return
         if self.call.has_body and not self.body_read and self.call.http1:
@@ -62,10 +63,11 @@ class Visit:
         rendered = render_error(error, self.dialect, request_id=self.id, now=time.time())
         await responder.respond(rendered.status, rendered.headers, rendered.body)
 
-    @property
-    def _progress(self) -> ResponseProgress | None:
+    def _last_words(self, error: CopilotASGIError) -> bytes:
         stream = None if self.exchange is None else self.exchange.stream
-        return None if stream is None else stream.progress
+        progress = None if stream is None else stream.progress
+        event = error_event(error, self.dialect, request_id=self.id, progress=progress)
+        return event if stream is None else stream.closing(event)
 
 
 def _dialect(call: Incoming, target: Target | None) -> Dialect:

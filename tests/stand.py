@@ -17,6 +17,7 @@ CHAT = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}]}
 MESSAGES = {"model": "claude-sonnet-4.6", "max_tokens": 100, "messages": [{"role": "user", "content": "hello"}]}
 RESPONSES = {"model": "gpt-5.4", "input": "hello", "store": False}
 EMBEDDINGS = {"model": "text-embedding-3-small", "input": ["hello"]}
+KEY = {"api_keys": (Secret("one-key"),)}
 CALLS: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": CHAT,
     "/v1/messages": MESSAGES,

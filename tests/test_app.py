@@ -596,7 +596,7 @@ async def test_breaking_after_the_head_ends_the_stream_with_an_error() -> None:
 
     app = CopilotApp(Settings(), stages=[broken])
     async with httpx.AsyncClient(transport=in_process_transport(app), base_url="http://localhost") as client:
-        response = await client.post("/v1/chat/completions", json={"model": "m"})
+        response = await client.post("/v1/chat/completions", json={"model": "m", "stream": True})
         assert response.status_code == 200
         assert '"error"' in response.text.strip().split("\n\n")[-1]
     await app.aclose()

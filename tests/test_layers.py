@@ -43,6 +43,7 @@ LAYERS = {
     "visit": 6,
     "in_flight": 6,
     "queries": 6,
+    "reading": 6,
     "counting": 6,
     "stack": 6,
     "app": 6,

@@ -37,7 +37,7 @@ class LoopbackOnly:
 
 
 class ApiKeys:
-    """Serves whoever presents one of the keys, as ``Authorization: Bearer`` or ``x-api-key``.
+    """Serves whoever presents one of the keys, as ``Authorization: Bearer``, ``x-api-key`` or ``x-goog-api-key``.
 
     Only digests are kept, and a key is compared with all of them in constant time.
     """
@@ -87,7 +87,7 @@ def authenticator_for(settings: Settings) -> Authenticator:
 
 
 def _presented(headers: Headers) -> set[str]:
-    keys = {value.decode("latin-1") for name, value in headers if name == b"x-api-key"}
+    keys = {value.decode("latin-1") for name, value in headers if name in {b"x-api-key", b"x-goog-api-key"}}
     scheme, _, token = (header(headers, b"authorization") or b"").decode("latin-1").partition(" ")
     if scheme.lower() == "bearer":
         keys.add(token.strip())

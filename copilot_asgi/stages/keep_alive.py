@@ -15,7 +15,14 @@ from copilot_asgi.wire.dialect import Dialect
 __all__ = ["KeepAlive"]
 
 COMMENT = b": keep-alive\n\n"
-PINGS: Mapping[Dialect, bytes] = MappingProxyType({Dialect.MESSAGES: b'event: ping\ndata: {"type": "ping"}\n\n'})
+# Libraries of the other dialects take anything that is not an answer for a broken one.
+PINGS: Mapping[Dialect, bytes] = MappingProxyType(
+    {
+        Dialect.CHAT: COMMENT,
+        Dialect.RESPONSES: COMMENT,
+        Dialect.MESSAGES: b'event: ping\ndata: {"type": "ping"}\n\n',
+    }
+)
 STREAM_HEAD = Head(200, ((b"content-type", b"text/event-stream"),))
 
 
@@ -30,10 +37,10 @@ class KeepAlive:
 
     async def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
         """Raises what the rest of the pipeline raises, never in a group."""
-        if not exchange.request.stream:
+        if not exchange.request.stream or exchange.dialect not in PINGS:
             await call_next(exchange, send)
             return
-        line = _Line(send, PINGS.get(exchange.dialect, COMMENT))
+        line = _Line(send, PINGS[exchange.dialect])
         error: Exception | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(line.ping, self._interval)

@@ -5,6 +5,7 @@ answers are translated. The head waits for the first piece of body: until then a
 status.
 """
 
+import re
 import time
 
 import anyio
@@ -20,6 +21,9 @@ from copilot_asgi.wire.stream import StreamMender
 __all__ = ["Translation"]
 
 ANSWER_LIMIT = 16 * 1024 * 1024
+
+# A client chooses the names of its fields; a header takes none but these characters.
+_UNSPEAKABLE = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
 # Upstream gets this long, in seconds, to end a response whose terminal event has come: so its connection can be kept.
 END_GRACE = 0.5
@@ -98,9 +102,9 @@ def _told(route: Route, plan: Plan) -> Headers:
     """Headers that say what answered, and which fields it never saw. Names of fields only, never values."""
     way = "native" if plan.native else f"translated; dialect={route.dialect.value}"
     told = [(b"x-copilot-asgi-model", route.model.id.encode()), (b"x-copilot-asgi-route", way.encode())]
-    dropped = list(dict.fromkeys(loss.field for loss in plan.losses))
+    dropped = list(dict.fromkeys(_UNSPEAKABLE.sub("?", loss.field)[:100] for loss in plan.losses))
     if dropped:
-        told.append((b"x-copilot-asgi-dropped", ", ".join(dropped).encode("ascii", "replace")[:1024]))
+        told.append((b"x-copilot-asgi-dropped", ", ".join(dropped).encode()[:1024]))
     return tuple(told)
 
 

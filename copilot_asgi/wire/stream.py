@@ -32,6 +32,9 @@ class StreamMender(Protocol):
     def progress(self) -> ResponseProgress | None:
         """What an error event of ours must fit to, in dialects where it must."""
 
+    def closing(self, event: bytes) -> bytes:
+        """What ends the client's stream with an error ``event``."""
+
     def feed(self, chunk: bytes) -> bytes:
         """What to pass on now."""
 
@@ -59,6 +62,10 @@ class EventStream(ABC):
     def progress(self) -> ResponseProgress | None:
         """What an error event of ours must fit to: nothing, unless a dialect says otherwise."""
         return None
+
+    def closing(self, event: bytes) -> bytes:
+        """What ends the client's stream with an error ``event``: the event."""
+        return event
 
     def feed(self, chunk: bytes) -> bytes:
         """What to pass on now; ``chunk`` itself when it is whole events that need no mending.

@@ -22,9 +22,9 @@ class Copilot:
         """Answer the next model requests with these, in order."""
         self._order([{"reply": reply} for reply in replies])
 
-    def script_fault(self, name: str) -> None:
-        """Let that fault befall the next model request."""
-        self._order([{"fault": name}])
+    def script_fault(self, fault: str | dict[str, object]) -> None:
+        """Let that fault, given by name or fields, befall the next model request."""
+        self._order([{"fault": fault}])
 
     def bodies(self) -> list[dict[str, object]]:
         """The bodies of the model requests, in order."""

@@ -124,6 +124,15 @@ def test_a_window_can_be_told(claude: Claude, copilot: Copilot) -> None:
 
 
 @each(MESSAGES)
+def test_a_cut_stream_is_repeated(claude: Claude, copilot: Copilot, way: Way) -> None:
+    """A stream that breaks off looks so to Claude Code, which asks once more and tells the whole answer."""
+    copilot.script_fault({"cut_after": 3})
+    claude("Hello", way).said("You said: Hello")
+
+    assert len(copilot.bodies()) == 2
+
+
+@each(MESSAGES)
 def test_a_refusal_is_told(claude: Claude, copilot: Copilot, way: Way) -> None:
     """When the quota is used up, the person reads so, after one request."""
     copilot.script_fault("quota_exceeded")

@@ -72,6 +72,17 @@ def test_a_conversation_goes_on(codex: Codex, copilot: Copilot, way: Way) -> Non
     assert copilot.paths() == {way.path}
 
 
+@each(RESPONSES)
+def test_a_cut_stream_is_repeated(codex: Codex, copilot: Copilot, way: Way) -> None:
+    """A stream that breaks off looks so to Codex, which asks once more and tells the whole answer."""
+    copilot.script_fault({"cut_after": 3})
+    outcome = codex(way, "Hello")
+
+    outcome.said("You said: ")
+    assert outcome.output.rstrip().endswith("Hello")
+    assert len(copilot.bodies()) == 2
+
+
 @each(TRANSLATED)
 def test_tools_of_a_namespace_are_called(codex: Codex, copilot: Copilot, way: Way) -> None:
     """A tool that Codex groups with others has a name of its own at Copilot, and its call finds the way back."""

@@ -222,7 +222,11 @@ ROTATING = [
     event("response.output_text.annotation.added", output_index=0, annotation={"url": "https://example.com"}),
     event(
         "response.completed",
-        response={"id": "R3", "usage": {"n": 1}, "output": [{"id": "A4", "y": 1}, {"id": "B4"}, {"id": "C1"}]},
+        response={
+            "id": "R3",
+            "usage": {"n": 1, "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}},
+            "output": [{"id": "A4", "y": 1}, {"id": "B4"}, {"id": "C1"}],
+        },
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Messages with the anthropic package: a stream, a tool, and a tool that must be called. Knows ``client`` and ``model``."""
+"""Messages with the anthropic package: a stream, a tool, and a forced tool. Knows ``client`` and ``model``."""
 # ruff: noqa: F821 - the lines of the page, put above this program, define them
 
 import json
