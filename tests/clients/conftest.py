@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from clients.copilot import KEY, Copilot
-from clients.installing import Installed, install
+from clients.installing import Absent, Installed, install
 from clients.running import Room
 from hosts.processes import clean_environment, running
 from hosts.simulation import settings_for
@@ -40,7 +40,21 @@ def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     given = os.environ.get("COPILOT_ASGI_CLIENTS_DIR")
     kept = Path(given) if given else _kept(request.config) or tmp_path_factory.mktemp("clients")
     kept.mkdir(parents=True, exist_ok=True)
-    return cache(lambda name: install(name, kept))
+
+    @cache
+    def found(name: str) -> Installed | Absent:
+        try:
+            return install(name, kept)
+        except Absent as absent:
+            return absent  # kept, too: the next test need not try in vain
+
+    def client(name: str) -> Installed:
+        client = found(name)
+        if isinstance(client, Absent):
+            pytest.skip(str(client))
+        return client
+
+    return client
 
 
 @pytest.fixture
@@ -50,5 +64,5 @@ def room(tmp_path: Path) -> Room:
 
 
 def _kept(config: pytest.Config) -> Path | None:
-    cache = getattr(config, "cache", None)
-    return None if cache is None else Path(cache.mkdir("clients"))
+    kept = getattr(config, "cache", None)
+    return None if kept is None else Path(kept.mkdir("clients"))

@@ -14,11 +14,17 @@ import pytest
 from clients.packages import NODE, PYTHON
 from filelock import FileLock
 
-__all__ = ["Installed", "install"]
+__all__ = ["Absent", "Installed", "install"]
 
 OLDEST_NODE = 20
+# npm would try for more than a minute before it says that there is no way.
+HASTY = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000")
 # What npm and pip say when the way to the registry is missing.
 OFFLINE = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT", "NewConnectionError", "ConnectTimeoutError")
+
+
+class Absent(Exception):
+    """The client cannot be had on this machine, through no fault of ours."""
 
 
 class Installed:
@@ -34,7 +40,7 @@ class Installed:
 
 
 def install(name: str, kept: Path) -> Installed:
-    """The client ``name`` below ``kept``, put there unless it is there already."""
+    """The client ``name`` below ``kept``, put there unless it is there already. Raises ``Absent``."""
     if name in NODE:
         _need_node()
     place, done = kept / name, kept / name / "done"
@@ -50,7 +56,19 @@ def install(name: str, kept: Path) -> Installed:
 def _put(name: str, place: Path) -> None:
     place.mkdir(parents=True)
     if name in NODE:
-        _run(["npm", "install", "--prefix", str(place), "--no-audit", "--no-fund", "--loglevel=error", *NODE[name]])
+        _run(
+            [
+                "npm",
+                "install",
+                "--prefix",
+                str(place),
+                "--no-audit",
+                "--no-fund",
+                "--loglevel=error",
+                *HASTY,
+                *NODE[name],
+            ]
+        )
         return
     venv.create(place, with_pip=True)
     _run([str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", *PYTHON[name]])
@@ -61,13 +79,13 @@ def _run(command: Sequence[str]) -> None:
     if made.returncode == 0:
         return
     if any(word in made.stderr for word in OFFLINE):
-        pytest.skip(f"the registry cannot be reached: {command[-1]} is not installed")
+        raise Absent(f"the registry cannot be reached: {command[-1]} is not installed")
     pytest.fail(f"{' '.join(command)}\n{made.stderr}")
 
 
 def _need_node() -> None:
     if shutil.which("npm") is None or shutil.which("node") is None:
-        pytest.skip(f"needs Node.js {OLDEST_NODE} or later, with npm")
+        raise Absent(f"needs Node.js {OLDEST_NODE} or later, with npm")
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
     if int(version.removeprefix("v").partition(".")[0]) < OLDEST_NODE:
-        pytest.skip(f"needs Node.js {OLDEST_NODE} or later; this is {version.strip()}")
+        raise Absent(f"needs Node.js {OLDEST_NODE} or later; this is {version.strip()}")

@@ -11,8 +11,10 @@ from clients.ways import CHAT, MESSAGES, Way
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]  # the first run installs it
 
-QUIET = ("--no-git", "--yes-always", "--no-check-update", "--analytics-disable", "--no-show-model-warnings")
-QUIET += ("--no-pretty", "--map-tokens", "0", "--edit-format", "whole")
+QUIET = (
+    "--no-git", "--yes-always", "--no-check-update", "--analytics-disable", "--no-show-model-warnings",
+    "--no-pretty", "--map-tokens", "0", "--edit-format", "whole",
+)  # fmt: skip
 # aider takes anthropic/gpt-4.1 for a model of OpenAI's and asks for that key, so that no request is made.
 OWN_NAMES = tuple(way for way in MESSAGES if way.model != "gpt-4.1")
 CASES = [

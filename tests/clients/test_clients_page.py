@@ -8,7 +8,7 @@ import pytest
 from clients.packages import NODE, PYTHON
 from clients.pages import PAGE, names
 
-pytestmark = pytest.mark.clients
+pytestmark = [pytest.mark.clients, pytest.mark.clients_quick]
 
 TESTS = Path(__file__).parent
 

@@ -59,7 +59,7 @@ def unknown_model(bench: Bench) -> None:
 
 def bad_request(bench: Bench) -> None:
     create = bench.client.chat.completions.create
-    error = refused(openai.BadRequestError, partial(create, model=RESPONSES_MODEL, messages=user("Hello")))
+    error = refused(openai.BadRequestError, partial(create, model=EMBEDDINGS_MODEL, messages=user("Hello")))
     assert error.param == "model"
     refused(openai.BadRequestError, partial(create, model="gpt-4.1", messages=[]))
     refused(openai.BadRequestError, partial(bench.client.embeddings.create, model=EMBEDDINGS_MODEL, input=[]))

@@ -118,7 +118,7 @@ def test_refusals_are_the_sdks_own_errors(client: Anthropic, servers: Servers) -
     with pytest.raises(anthropic.NotFoundError):
         client.models.retrieve("claude-9")
     with pytest.raises(anthropic.BadRequestError):
-        client.messages.create(model="gpt-4.1", max_tokens=9, messages=HELLO)
+        client.messages.create(model="text-embedding-3-small", max_tokens=9, messages=HELLO)
     with (
         Anthropic(base_url=servers.keyed_url, api_key="not-the-key", max_retries=0) as stranger,
         pytest.raises(anthropic.AuthenticationError),

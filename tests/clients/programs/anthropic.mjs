@@ -1,4 +1,4 @@
-// Messages with the @anthropic-ai/sdk package: a stream, a round trip with a tool, and a tool that must be called. Knows `client`, `model`.
+// Messages with the @anthropic-ai/sdk package: a stream, a tool, and a forced tool. Knows `client`, `model`.
 const input_schema = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
 const tools = [{ name: "get_weather", description: "A tool.", input_schema }];
 const ask = (messages) => client.messages.stream({ model, max_tokens: 1000, messages, tools }).finalMessage();

@@ -1,4 +1,4 @@
-// Chat completions with the openai package: a stream, a tool that the SDK's runner calls, and an object. Knows `client`, `model`.
+// Chat completions with the openai package: a stream, a tool that the runner calls, an object. Knows `client`, `model`.
 const parameters = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
 const said = client.chat.completions.stream({
   model,
