@@ -586,6 +586,19 @@ async def test_the_unexpected_is_a_500_without_a_trace() -> None:
     await app.aclose()
 
 
+async def test_tests_may_see_the_exception_itself() -> None:
+    """With ``raise_exceptions`` an unexpected error is not turned into an answer."""
+
+    async def broken(exchange: Exchange, send: Send, call_next: Handler) -> None:
+        raise ZeroDivisionError
+
+    app = CopilotApp(Settings(), stages=[broken], raise_exceptions=True)
+    async with httpx.AsyncClient(transport=in_process_transport(app), base_url="http://localhost") as client:
+        with pytest.raises(ZeroDivisionError):
+            await client.post("/v1/chat/completions", json={"model": "m"})
+    await app.aclose()
+
+
 async def test_breaking_after_the_head_ends_the_stream_with_an_error() -> None:
     """A stage that breaks in mid-stream: the client gets an error event and a proper end."""
 

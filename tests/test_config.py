@@ -80,6 +80,7 @@ def test_lists_come_from_the_file_as_lists(empty_directory: Path) -> None:
         ({"COPILOT_ASGI_CORS_ORIGINS": "*"}, ["cors_origins", "never *"]),
         ({"COPILOT_ASGI_CORS_ORIGINS": "https://a.example/path"}, ["cors_origins"]),
         ({"COPILOT_ASGI_ALLOWED_HOSTS": "*.example"}, ["allowed_hosts"]),
+        ({"COPILOT_ASGI_MODEL_ALIASES": "fast"}, ["model_aliases", "name=model"]),
         ({"COPILOT_ASGI_USER_AGENT": "a\r\nb"}, ["user_agent", "printable"]),
         ({"COPILOT_ASGI_ENTERPRISE_DOMAIN": "https://octo.ghe.com"}, ["enterprise_domain", "octo.ghe.com"]),
         ({"COPILOT_ASGI_ENTERPRISE_DOMAIN": "localhost"}, ["enterprise_domain"]),

@@ -124,11 +124,13 @@ class _Writer:
 
     def _thought(self, parts: tuple[Part, ...]) -> _Message:
         thoughts = [part for part in parts if isinstance(part, Thinking)]
-        own = [part for part in thoughts if part.seal and part.seal.origin is SealOrigin.CHAT]
+        seals = [part.seal for part in thoughts if part.seal and part.seal.origin is SealOrigin.CHAT]
+        # A seal of the turn may have come after its text, as a part of its own: they go back together.
+        own = [part for part in thoughts if part.seal in seals or (seals and part.seal is None)]
         if len(own) < len(thoughts):
             self.losses.append(Loss("thinking", matters=False))
         text = "\n\n".join(part.text for part in own if part.text)
-        opaque = next((part.seal.data for part in reversed(own) if part.seal), "")
+        opaque = seals[-1].data if seals else ""
         message = {"reasoning_text": text, "reasoning_opaque": opaque}
         return {name: value for name, value in message.items() if value}
 

@@ -200,7 +200,7 @@ def fold(events: Iterable[Event]) -> Reply:
                 parts[index].annotations += [annotation] if annotation else []
             case PartFinished(index, seal):
                 parts[index].seal = seal
-            case Finished():
+            case _:
                 finished = event
     return Reply(
         id=started.id,

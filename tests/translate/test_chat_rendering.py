@@ -226,7 +226,7 @@ HISTORIES = [
             HELLO,
         ),
         [
-            {"role": "assistant", "content": "A", "reasoning_text": "one", "reasoning_opaque": "y"},
+            {"role": "assistant", "content": "A", "reasoning_text": "one\n\ntwo", "reasoning_opaque": "y"},
             {"role": "user", "content": "hello"},
         ],
     ),
@@ -625,3 +625,23 @@ def test_a_request_read_back_says_the_same(target: Model) -> None:
     after = parse_request(read_object(body), stream=True)
     for name in ("model", "turns", "tools", *fields):
         assert getattr(after, name) == getattr(before, name), name
+
+
+def test_a_seal_that_came_late_goes_back_with_its_text() -> None:
+    """Copilot sends the seal after the text it belongs to; both return on one message, foreign thinking does not."""
+    parts = (
+        Thinking("first thoughts"),
+        Text("Hello!"),
+        Thinking(seal=Seal(SealOrigin.CHAT, "opaque-1")),
+        Thinking("signed elsewhere", Seal(SealOrigin.SIGNATURE, "sig")),
+    )
+    turns = (
+        Turn(Role.USER, (Text("hi"),)),
+        Turn(Role.ASSISTANT, parts),
+        Turn(Role.USER, (Text("again"),)),
+    )
+    rendered = render_request(Conversation(model="m", stream=False, turns=turns), Model(id="gemini-3.1-pro-preview"))
+    message = msgspec.json.decode(rendered.body)["messages"][1]
+    assert (message["reasoning_text"], message["reasoning_opaque"]) == ("first thoughts", "opaque-1")
+    assert message["content"] == "Hello!"
+    assert [loss.field for loss in rendered.losses] == ["thinking"]
