@@ -1,0 +1,112 @@
+"""What translating costs an event, for each pair of dialects, and that it does not grow with the stream's length.
+
+Run it:  python benchmarks/bench_translate.py [--json FILE]
+For each direction it prints microseconds an upstream event (median of interleaved rounds) for a stream of 100 and of
+1,000 events, and the ratio of the two: 1.0 is linear. The last row is the native route, for scale.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from copilot_asgi.translate.conversation import Conversation, Role, Text, Turn
+from copilot_asgi.translate.events import (
+    Event,
+    Finish,
+    Finished,
+    Kind,
+    PartDelta,
+    PartFinished,
+    PartStarted,
+    Started,
+    Usage,
+)
+from copilot_asgi.translate.ids import ToolNames
+from copilot_asgi.translated import CLIENTS, UPSTREAMS, Relay
+from copilot_asgi.wire.chat_stream import ChatStream
+from copilot_asgi.wire.dialect import Dialect
+from copilot_asgi.wire.sse import EventSplitter
+from copilot_asgi.wire.stream import StreamMender
+
+ROUNDS = 15
+LENGTHS = (100, 1000)
+WORDS = "some words of an answer, about thirty bytes "
+DIALECTS = (Dialect.CHAT, Dialect.MESSAGES, Dialect.RESPONSES)
+
+
+def conversation() -> Conversation:
+    """What the client asked."""
+    return Conversation(model="m", stream=True, turns=(Turn(Role.USER, (Text("hello"),)),), include_usage=True)
+
+
+def upstream_stream(dialect: Dialect, length: int) -> list[bytes]:
+    """A stream of about ``length`` events as upstream sends it, an event a piece."""
+    encoder = CLIENTS[dialect, ""].encoder(conversation(), id="1", created=1, prompt_tokens=1)
+    events: list[Event] = [
+        Started("1", "m"),
+        PartStarted(0, Kind.TEXT),
+        *[PartDelta(0, WORDS) for _ in range(length)],
+        PartFinished(0),
+        Finished(Finish.STOP, Usage(input=1, output=length)),
+    ]
+    wire = b"".join([encoder.encode(event) for event in events])
+    return EventSplitter().feed(wire)
+
+
+def relay(client: Dialect, upstream: Dialect) -> StreamMender:
+    """What stands between the two in a translated exchange."""
+    side = CLIENTS[client, ""]
+    encoder = side.encoder(conversation(), id="1", created=1, prompt_tokens=1)
+    return Relay(UPSTREAMS[upstream].decoder(names=ToolNames()), encoder, side.closing)
+
+
+def native() -> StreamMender:
+    """What stands between two who speak chat."""
+    return ChatStream("m", include_usage=True, created=1, id="chatcmpl-1")
+
+
+def timed(make: Callable[[], StreamMender], pieces: list[bytes]) -> float:
+    """Microseconds a piece."""
+    mender = make()
+    start = time.perf_counter()
+    for piece in pieces:
+        mender.feed(piece)
+    mender.finish()
+    return (time.perf_counter() - start) / len(pieces) * 1e6
+
+
+def main() -> None:
+    """Measure every direction in turn, round after round."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    chosen = parser.parse_args()
+    rows: dict[str, tuple[Callable[[], StreamMender], Dialect]] = {}
+    for upstream in DIALECTS:
+        for client in DIALECTS:
+            if client is not upstream:
+                rows[f"{upstream.value} -> {client.value}"] = partial(relay, client, upstream), upstream
+    rows["chat, native"] = native, Dialect.CHAT
+    streams = {(dialect, length): upstream_stream(dialect, length) for dialect in DIALECTS for length in LENGTHS}
+    times: dict[str, dict[int, list[float]]] = {name: {length: [] for length in LENGTHS} for name in rows}
+    for _ in range(ROUNDS):
+        for name, (make, dialect) in rows.items():
+            for length in LENGTHS:
+                times[name][length].append(timed(make, streams[dialect, length]))
+    print(f"microseconds an event, medians of {ROUNDS} rounds")
+    print(f"{'upstream -> client':24} {LENGTHS[0]:>8} {LENGTHS[1]:>8}  growth")
+    figures = {}
+    for name, each in times.items():
+        short, long = (statistics.median(each[length]) for length in LENGTHS)
+        growth = statistics.median(b / a for a, b in zip(each[LENGTHS[0]], each[LENGTHS[1]], strict=True))
+        figures[name] = {"short": short, "long": long, "growth": growth}
+        print(f"{name:24} {short:8.2f} {long:8.2f}  x {growth:.2f}")
+    if chosen.json:
+        chosen.json.write_text(json.dumps(figures, indent=2))
+
+
+if __name__ == "__main__":
+    main()
