@@ -20,7 +20,7 @@ from copilot_asgi.wire.answer import check_answer
 from copilot_asgi.wire.chat_answer import mend_answer
 from copilot_asgi.wire.chat_stream import ChatStream
 from copilot_asgi.wire.dialect import Dialect
-from copilot_asgi.wire.messages import MessagesStream
+from copilot_asgi.wire.messages import MessagesStream, mend_message
 from copilot_asgi.wire.responses import ResponsesStream, mend_response
 from copilot_asgi.wire.stream import StreamMender
 from copilot_asgi.wire.turn import has_image, last_turn_is_user
@@ -80,7 +80,9 @@ def _messages(request: Request, route: Route, answer_id: str, now: int) -> _Nati
     betas = (header(request.headers, b"anthropic-beta") or b"").decode("latin-1")
     flags = [flag.strip() for flag in betas.split(",")]
     changes = messages_native.prepare_native(request.fields, route.model, betas=flags)
-    return _Native(changes, MessagesStream() if request.stream else None, check_answer)
+    asked = changes.get("context_management", request.fields.get("context_management")) is not None
+    stream = MessagesStream(context_management=asked) if request.stream else None
+    return _Native(changes, stream, partial(mend_message, context_management=asked))
 
 
 def _responses(request: Request, route: Route, answer_id: str, now: int) -> _Native:  # noqa: ARG001 - one shape for all

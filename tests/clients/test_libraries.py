@@ -49,15 +49,6 @@ LIBRARIES = (
     Library("pydantic-ai-responses", "pydantic_ai_agent.py", "pydantic-ai", RESPONSES),
     Library("pydantic-ai-messages", "pydantic_ai_agent.py", "pydantic-ai", MESSAGES),
 )
-# The native route passes an extra of Copilot's on, which LangChain takes for an object that it is not.
-CONTEXT = "message_delta carries context_management, which this client did not ask for and which breaks it"
-KNOWN = {("langchain-messages", "claude-sonnet-4.6"): CONTEXT}
-
-
-def _marks(library: Library, way: Way) -> list[pytest.MarkDecorator]:
-    reason = KNOWN.get((library.lines, way.model))
-    known = [] if reason is None else [pytest.mark.xfail(strict=True, reason=reason)]
-    return [*known, *([pytest.mark.clients_quick] if library.quick else [])]
 
 
 CASES = [
@@ -65,7 +56,7 @@ CASES = [
         library,
         way,
         id=f"{library.lines}-{library.program}-{way.model}",
-        marks=_marks(library, way),
+        marks=[pytest.mark.clients_quick] if library.quick else [],
     )
     for library in LIBRARIES
     for way in library.ways

@@ -8,7 +8,7 @@ import pytest
 
 from copilot_asgi.errors import MalformedResponse, StreamInterrupted, UpstreamStatus
 from copilot_asgi.wire.dialect import ResponseProgress
-from copilot_asgi.wire.messages import MessagesStream
+from copilot_asgi.wire.messages import MessagesStream, mend_message
 from copilot_asgi.wire.responses import ResponsesStream, mend_response
 from copilot_asgi.wire.sse import EventSplitter, encode, parse_block
 from copilot_asgi.wire.stream import StreamMender
@@ -39,7 +39,7 @@ def run(mender: StreamMender, chunk: bytes) -> bytes:
 
 
 def messages() -> StreamMender:
-    return MessagesStream()
+    return MessagesStream(context_management=True)
 
 
 def responses() -> StreamMender:
@@ -336,3 +336,39 @@ def test_whole_answers_that_are_none(body: bytes) -> None:
     """What cannot be read is an error of upstream."""
     with pytest.raises(MalformedResponse):
         mend_response(body)
+
+
+REPORTS = [
+    ("message_delta", {"delta": {"stop_reason": "end_turn"}, "context_management": {"applied_edits": []}, "n": 1.50}),
+    ("message_start", {"message": {"id": "msg_1", "context_management": {"applied_edits": []}}}),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields"), REPORTS)
+def test_a_report_nobody_asked_for_is_left_out(kind: str, fields: dict[str, object]) -> None:
+    """Some libraries break on the key without its beta; who asked for it gets the same bytes."""
+    sent = event(kind, **fields)
+    assert MessagesStream(context_management=True).feed(sent) is sent
+    [block] = EventSplitter().feed(MessagesStream(context_management=False).feed(sent))
+    name, data = parse_block(block)
+    assert name == kind
+    assert b"context_management" not in data
+    told = msgspec.json.decode(data)
+    assert {**fields, **told}.keys() == fields.keys() | {"type"}
+
+
+def test_text_about_context_management_stays() -> None:
+    """Only the key of a report is left out."""
+    sent = event("content_block_delta", index=0, delta={"type": "text_delta", "text": 'say "context_management"'})
+    assert MessagesStream(context_management=False).feed(sent) is sent
+    quoted = event("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": "context_management"})
+    assert msgspec.json.decode(parse_block(MessagesStream(context_management=False).feed(quoted))[1])["delta"]
+
+
+def test_whole_messages_likewise() -> None:
+    """A whole answer loses the report only, and only when nobody asked."""
+    body = b'{"id":"msg_1","context_management":{"applied_edits":[]},"n":1.50}'
+    assert mend_message(body, context_management=True) is body
+    assert mend_message(body, context_management=False) == b'{"id":"msg_1","n":1.50}'
+    plain = b'{"id":"msg_1"}'
+    assert mend_message(plain, context_management=False) is plain
