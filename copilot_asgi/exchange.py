@@ -18,9 +18,9 @@ from copilot_asgi.wire.dialect import Dialect
 if TYPE_CHECKING:
     from copilot_asgi.credentials.accounts import Account
     from copilot_asgi.credentials.credential import Credential
-    from copilot_asgi.plan import TurnFacts
     from copilot_asgi.routing import Route
     from copilot_asgi.wire.stream import StreamMender
+    from copilot_asgi.wire.turn import TurnFacts
 
 __all__ = ["Caller", "Exchange", "Handler", "Head", "Headers", "Part", "Request", "Send", "Stage", "header"]
 

@@ -11,7 +11,7 @@ import msgspec
 
 from copilot_asgi.errors import BadRequest
 from copilot_asgi.exchange import Request, header
-from copilot_asgi.plan import EVENT_STREAM, JSON, Plan, TurnFacts
+from copilot_asgi.plan import EVENT_STREAM, JSON, Plan
 from copilot_asgi.routing import Route
 from copilot_asgi.translate import messages_native, responses_native
 from copilot_asgi.translate.ollama_embed import ollama_embed, ollama_embeddings
@@ -23,7 +23,7 @@ from copilot_asgi.wire.dialect import Dialect
 from copilot_asgi.wire.messages import MessagesStream, mend_message
 from copilot_asgi.wire.responses import ResponsesStream, mend_response
 from copilot_asgi.wire.stream import StreamMender
-from copilot_asgi.wire.turn import has_image, last_turn_is_user
+from copilot_asgi.wire.turn import TurnFacts, has_image, last_turn_is_user
 
 __all__ = ["plan_native"]
 

@@ -7,18 +7,12 @@ import msgspec
 from copilot_asgi.exchange import Request
 from copilot_asgi.translate.conversation import Loss
 from copilot_asgi.wire.stream import StreamMender
+from copilot_asgi.wire.turn import TurnFacts
 
-__all__ = ["EVENT_STREAM", "JSON", "Plan", "TurnFacts"]
+__all__ = ["EVENT_STREAM", "JSON", "Plan"]
 
 EVENT_STREAM = b"text/event-stream"
 JSON = b"application/json"
-
-
-class TurnFacts(msgspec.Struct, frozen=True):
-    """What upstream wants to know about the client's own request: whether a person spoke last, and saw an image."""
-
-    by_user: bool
-    has_image: bool
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

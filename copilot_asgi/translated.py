@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from copilot_asgi.exchange import Request
-from copilot_asgi.plan import EVENT_STREAM, JSON, Plan, TurnFacts
+from copilot_asgi.plan import EVENT_STREAM, JSON, Plan
 from copilot_asgi.routing import Route
 from copilot_asgi.translate import (
     chat_request,
@@ -36,6 +36,7 @@ from copilot_asgi.wire.dialect import Dialect, ResponseProgress
 from copilot_asgi.wire.models import Model
 from copilot_asgi.wire.shallow import Fields
 from copilot_asgi.wire.sse import parse_block
+from copilot_asgi.wire.turn import TurnFacts
 
 __all__ = ["CLIENTS", "plan_translated"]
 

@@ -15,6 +15,7 @@ import msgspec
 
 from copilot_asgi.errors import BadRequest
 from copilot_asgi.translate.conversation import (
+    TOOL_ERROR,
     Audio,
     Document,
     Image,
@@ -34,9 +35,8 @@ from copilot_asgi.translate.media import split_data_url
 from copilot_asgi.translate.seals import unwrap
 from copilot_asgi.wire.shallow import NOT_JSON, NULL, is_null, read_array
 
-__all__ = ["TOOL_ERROR", "History", "read_messages"]
+__all__ = ["History", "read_messages"]
 
-TOOL_ERROR = "[tool error] "
 """How the text of a failed tool's result begins, in dialects that have no flag for it."""
 
 _PDF = "application/pdf"

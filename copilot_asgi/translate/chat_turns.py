@@ -10,8 +10,8 @@ from types import MappingProxyType
 import msgspec
 
 from copilot_asgi.errors import TranslationError
-from copilot_asgi.translate.chat_history import TOOL_ERROR
 from copilot_asgi.translate.conversation import (
+    TOOL_ERROR,
     Audio,
     Conversation,
     Document,

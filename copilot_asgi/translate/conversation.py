@@ -9,6 +9,7 @@ from enum import Enum
 import msgspec
 
 __all__ = [
+    "TOOL_ERROR",
     "Audio",
     "Conversation",
     "Document",
@@ -32,6 +33,10 @@ __all__ = [
     "ToolResult",
     "Turn",
 ]
+
+
+TOOL_ERROR = "[tool error] "
+"""What the text of a failed tool's result begins with in dialects that have no flag for that."""
 
 
 class Role(Enum):

@@ -10,6 +10,7 @@ import msgspec
 
 from copilot_asgi.errors import TranslationError
 from copilot_asgi.translate.conversation import (
+    TOOL_ERROR,
     Document,
     Image,
     Part,
@@ -26,9 +27,8 @@ from copilot_asgi.translate.messages_cache import Block, mark
 from copilot_asgi.translate.messages_reading import is_object
 from copilot_asgi.translate.schema import freeform_arguments
 
-__all__ = ["ERROR_MARKER", "block_of", "input_of", "is_sayable"]
+__all__ = ["block_of", "input_of", "is_sayable"]
 
-ERROR_MARKER = "[tool error] "
 """How the dialects without a flag for it say that a tool failed; the result's text begins with it."""
 
 _PDF = "application/pdf"
@@ -122,8 +122,8 @@ def _document_source(document: Document) -> Block:
 
 def _tool_result(result: ToolResult, names: ToolNames) -> Block:
     parts, is_error = result.parts, result.is_error
-    if parts and isinstance(parts[0], Text) and parts[0].text.startswith(ERROR_MARKER):
-        parts = (Text(parts[0].text.removeprefix(ERROR_MARKER)), *parts[1:])
+    if parts and isinstance(parts[0], Text) and parts[0].text.startswith(TOOL_ERROR):
+        parts = (Text(parts[0].text.removeprefix(TOOL_ERROR)), *parts[1:])
         is_error = True
     # A mark inside a result is refused; the result's own mark says the same.
     plain = (msgspec.structs.replace(part, cached=False) for part in parts)

@@ -11,12 +11,11 @@ from collections.abc import Iterable
 import msgspec
 
 from copilot_asgi.errors import BadRequest, TranslationError
-from copilot_asgi.translate.conversation import Audio, Document, Image, Refusal, Text
+from copilot_asgi.translate.conversation import TOOL_ERROR, Audio, Document, Image, Refusal, Text
 from copilot_asgi.translate.media import data_url, split_data_url
 
-__all__ = ["ERROR_MARK", "Content", "input_part", "plain_parts", "result_content", "result_parts"]
+__all__ = ["Content", "input_part", "plain_parts", "result_content", "result_parts"]
 
-ERROR_MARK = "[tool error] "
 """How a result says that the tool failed, in dialects without a word for it."""
 
 _ANY_DETAIL = "auto"
@@ -64,9 +63,9 @@ def result_parts(content: Content, *, where: str) -> tuple[tuple[Text | Image | 
             raise BadRequest("A tool's output is text, images and files.", code="invalid_value", param=where)
         parts.append(part)
     first = parts[0] if parts else None
-    if not isinstance(first, Text) or not first.text.startswith(ERROR_MARK):
+    if not isinstance(first, Text) or not first.text.startswith(TOOL_ERROR):
         return tuple(parts), False
-    rest = first.text.removeprefix(ERROR_MARK)
+    rest = first.text.removeprefix(TOOL_ERROR)
     return tuple([Text(rest)] * bool(rest) + parts[1:]), True
 
 
@@ -129,7 +128,7 @@ def result_content(parts: Iterable[Text | Image | Document], *, is_error: bool) 
     if is_error:
         first = marked[0] if marked else Text("")
         rest = marked[1:] if isinstance(first, Text) else marked
-        marked = [Text(ERROR_MARK + (first.text if isinstance(first, Text) else "")), *rest]
+        marked = [Text(TOOL_ERROR + (first.text if isinstance(first, Text) else "")), *rest]
     match marked:
         case []:
             return ""

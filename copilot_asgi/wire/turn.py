@@ -14,7 +14,7 @@ from copilot_asgi.errors import BadRequest
 from copilot_asgi.wire.dialect import Dialect
 from copilot_asgi.wire.shallow import NOT_JSON, Fields, read_array, starts_with
 
-__all__ = ["has_image", "last_turn_is_user"]
+__all__ = ["TurnFacts", "has_image", "last_turn_is_user"]
 
 _TURNS: Mapping[Dialect, str] = MappingProxyType(
     {Dialect.CHAT: "messages", Dialect.MESSAGES: "messages", Dialect.RESPONSES: "input"}
@@ -23,6 +23,13 @@ _INSTRUCTION_ROLES = frozenset({"system", "developer"})
 _IMAGE_NEEDLES = (b'"image_url"', b'"image"', b'"input_image"', b'"computer_screenshot"')
 _IMAGE_TYPES = frozenset({"image_url", "image", "input_image", "computer_screenshot"})
 _IMAGE_DEPTH = 8  # array, message, content, tool result, content, image: deeper nesting is not a request's
+
+
+class TurnFacts(msgspec.Struct, frozen=True):
+    """What upstream wants to know about the client's own request: whether a person spoke last, and saw an image."""
+
+    by_user: bool
+    has_image: bool
 
 
 class _Turn(msgspec.Struct):
