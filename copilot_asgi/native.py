@@ -14,20 +14,38 @@ from copilot_asgi.exchange import Request, header
 from copilot_asgi.plan import EVENT_STREAM, JSON, Plan
 from copilot_asgi.routing import Route
 from copilot_asgi.translate import messages_native, responses_native
+from copilot_asgi.translate.conversation import Loss
 from copilot_asgi.translate.ollama_embed import ollama_embed, ollama_embeddings
 from copilot_asgi.wire import chat, embeddings
 from copilot_asgi.wire.answer import check_answer
 from copilot_asgi.wire.chat_answer import mend_answer
 from copilot_asgi.wire.chat_stream import ChatStream
 from copilot_asgi.wire.dialect import Dialect
-from copilot_asgi.wire.messages import MessagesStream, mend_message
+from copilot_asgi.wire.messages import MessagesStream, mend_message, taken_betas
 from copilot_asgi.wire.responses import ResponsesStream, mend_response
+from copilot_asgi.wire.shallow import NULL, is_null
 from copilot_asgi.wire.stream import StreamMender
 from copilot_asgi.wire.turn import TurnFacts, has_image, last_turn_is_user
 
 __all__ = ["plan_native"]
 
 Changes = dict[str, bytes | None]
+
+# Left out because it is said under another name or in another place, or because it said nothing.
+_SAID_OTHERWISE = frozenset(
+    {
+        "cache_control",
+        "encoding_format",
+        "max_completion_tokens",
+        "max_tokens",
+        "output_format",
+        "parallel_tool_calls",
+        "tool_choice",
+        "tools",
+    }
+)
+# Without these the answer may be another one.
+_MATTERING = frozenset({"container", "context_management", "mcp_servers", "output_config", "thinking"})
 
 
 class _Native(msgspec.Struct, frozen=True):
@@ -57,6 +75,7 @@ def plan_native(request: Request, route: Route, *, answer_id: str, now: int) -> 
         answer=native.answer,
         content_type=EVENT_STREAM if request.stream else JSON,
         native=True,
+        losses=_losses(request, native.changes),
     )
 
 
@@ -76,10 +95,18 @@ def _chat(request: Request, route: Route, answer_id: str, now: int) -> _Native:
     return _Native(prepared.changes, stream, check_answer)
 
 
+def _losses(request: Request, changes: Changes) -> tuple[Loss, ...]:
+    """What the client asked for and upstream is not told, because it would refuse the request for it."""
+    return tuple(
+        Loss(name, matters=name in _MATTERING)
+        for name, value in changes.items()
+        if value is None and name not in _SAID_OTHERWISE and not is_null(request.fields.get(name, NULL))
+    )
+
+
 def _messages(request: Request, route: Route, answer_id: str, now: int) -> _Native:  # noqa: ARG001 - one shape for all
-    betas = (header(request.headers, b"anthropic-beta") or b"").decode("latin-1")
-    flags = [flag.strip() for flag in betas.split(",")]
-    changes = messages_native.prepare_native(request.fields, route.model, betas=flags)
+    betas = taken_betas(header(request.headers, b"anthropic-beta") or b"")
+    changes = messages_native.prepare_native(request.fields, route.model, betas=betas)
     asked = changes.get("context_management", request.fields.get("context_management")) is not None
     stream = MessagesStream(context_management=asked) if request.stream else None
     return _Native(changes, stream, partial(mend_message, context_management=asked))

@@ -106,6 +106,23 @@ async def test_what_is_lost_is_named_or_refused() -> None:
         assert fine.status_code == 200
 
 
+async def test_a_native_route_names_what_upstream_refuses() -> None:
+    """Keys that Copilot answers with 400 are left out and named; betas that it does not take change nothing."""
+    messages = [*MESSAGES["messages"], {"role": "system", "content": "be brief"}, {"role": "user", "content": "go"}]
+    body = {**MESSAGES, "messages": messages, "service_tier": "auto", "mcp_servers": [{"name": "x"}], "speed": None}
+    beta = {"anthropic-beta": "mid-conversation-system-2026-04-07, context-1m-2025-08-07"}
+    async with stand() as it:
+        response = await it.client.post("/v1/messages", json=body, headers=beta)
+        assert response.status_code == 200, response.text
+        assert response.headers["x-copilot-asgi-route"] == "native"
+        assert response.headers["x-copilot-asgi-dropped"] == "service_tier, mcp_servers"
+        assert "anthropic-beta" not in it.simulator.requests[-1].headers
+        assert it.simulator.violations == []
+    async with stand(strict=True) as it:
+        refused = await it.client.post("/v1/messages", json=body, headers=beta)
+        assert (refused.status_code, "mcp_servers" in refused.json()["error"]["message"]) == (400, True)
+
+
 async def test_aliases_are_names() -> None:
     """An operator's name stands for a model."""
     async with stand(model_aliases=("mine=gpt-4.1",)) as it:

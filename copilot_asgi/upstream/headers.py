@@ -5,6 +5,7 @@ from copilot_asgi.credentials.identity import Identity
 from copilot_asgi.exchange import Exchange, Headers, header
 from copilot_asgi.routing import Route
 from copilot_asgi.wire.dialect import Dialect
+from copilot_asgi.wire.messages import taken_betas
 from copilot_asgi.wire.models import Model
 
 __all__ = ["request_headers"]
@@ -21,11 +22,6 @@ _OURS = frozenset({
     "authorization", "proxy-authorization", "cookie", "host", "connection", "content-length", "transfer-encoding",
     "content-encoding", "content-type", "accept", "accept-encoding", "expect", "te", "trailer", "upgrade",
     "x-initiator", "x-request-id",
-})  # fmt: skip
-
-# The beta flags that Copilot takes; any other is answered with 400.
-_BETAS = frozenset({
-    b"interleaved-thinking-2025-05-14", b"context-management-2025-06-27", b"advanced-tool-use-2025-11-20",
 })  # fmt: skip
 
 
@@ -60,6 +56,5 @@ def _model_headers(model: Model) -> Headers:
 
 
 def _betas(headers: Headers) -> Headers:
-    asked = (header(headers, b"anthropic-beta") or b"").replace(b" ", b"").split(b",")
-    taken = [flag for flag in asked if flag in _BETAS]
-    return ((b"anthropic-beta", b",".join(taken)),) if taken else ()
+    taken = taken_betas(header(headers, b"anthropic-beta") or b"")
+    return ((b"anthropic-beta", ",".join(taken).encode()),) if taken else ()

@@ -11,7 +11,10 @@ from copilot_asgi.wire.shallow import read_object
 from copilot_asgi.wire.sse import encode
 from copilot_asgi.wire.stream import EventStream, Typed, redacted
 
-__all__ = ["MessagesStream", "mend_message"]
+__all__ = ["MessagesStream", "mend_message", "taken_betas"]
+
+# The beta flags that Copilot takes; any other is answered with 400.
+_BETAS = frozenset({"interleaved-thinking-2025-05-14", "context-management-2025-06-27", "advanced-tool-use-2025-11-20"})
 
 _REPORT = "context_management"
 _NEEDLE = b'"context_management"'
@@ -41,6 +44,12 @@ class MessagesStream(EventStream):
         if self._reports or kind not in _REPORTING or _NEEDLE not in data:
             return [block]
         return [encode(_without_report(data), event=kind)]
+
+
+def taken_betas(asked: bytes) -> tuple[str, ...]:
+    """Those of a client's ``anthropic-beta`` flags that upstream takes, in the client's order."""
+    flags = [flag.strip() for flag in asked.decode("latin-1").split(",")]
+    return tuple(flag for flag in flags if flag in _BETAS)
 
 
 def mend_message(body: bytes, *, context_management: bool) -> bytes:
