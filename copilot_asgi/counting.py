@@ -5,6 +5,7 @@ Rule: counting never blocks the loop, and never fails because upstream does.
 
 import logging
 from collections.abc import Callable
+from typing import Annotated
 
 import anyio
 import anyio.to_thread
@@ -22,6 +23,7 @@ from copilot_asgi.translated import CLIENTS
 from copilot_asgi.upstream.client import Upstream
 from copilot_asgi.upstream.headers import request_headers
 from copilot_asgi.wire.dialect import Dialect
+from copilot_asgi.wire.shallow import NOT_JSON
 
 __all__ = ["CountTokens", "messages_count", "responses_count"]
 
@@ -33,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 class _Counted(msgspec.Struct):
-    input_tokens: int
+    input_tokens: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 def messages_count(tokens: int) -> bytes:
@@ -70,7 +72,7 @@ class CountTokens:
         with anyio.move_on_after(UPSTREAM_TIMEOUT):
             try:
                 return await self._ask_once(exchange, route)
-            except (CopilotASGIError, msgspec.DecodeError) as error:
+            except (CopilotASGIError, *NOT_JSON) as error:
                 logger.info("%s: no count from upstream, an estimate serves: %s", exchange.id, error)
         return None
 

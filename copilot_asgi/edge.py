@@ -22,6 +22,9 @@ _DROPPED = frozenset({
     b"trailer", b"transfer-encoding", b"upgrade", b"date", b"server",
 })  # fmt: skip
 
+# What servers raise in ``send`` whose client is gone (OSError by the ASGI specification 2.4).
+_GONE = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError)
+
 # Caches must leave a stream alone, compressing middleware and proxies must not hold it back.
 _STREAM_TYPES = (b"text/event-stream", b"application/x-ndjson")
 _STREAM_HEADERS: Headers = ((b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no"))
@@ -177,7 +180,7 @@ class Responder:
         with anyio.move_on_after(self._patience) as scope:
             try:
                 await self._send(message)
-            except OSError:  # what a server raises whose client is gone (ASGI specification 2.4)
+            except _GONE:
                 raise ClientDisconnected from None
         if scope.cancelled_caught:
             raise ClientDisconnected

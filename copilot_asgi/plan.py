@@ -9,7 +9,10 @@ from copilot_asgi.translate.conversation import Loss
 from copilot_asgi.wire.stream import StreamMender
 from copilot_asgi.wire.turn import TurnFacts
 
-__all__ = ["EVENT_STREAM", "JSON", "Plan"]
+__all__ = ["ANSWER_LIMIT", "EVENT_STREAM", "JSON", "Plan"]
+
+ANSWER_LIMIT = 16 * 1024 * 1024
+"""Bytes of an answer that is kept whole before it goes on."""
 
 EVENT_STREAM = b"text/event-stream"
 JSON = b"application/json"

@@ -20,6 +20,8 @@ from copilot_asgi.wire.shallow import NOT_JSON, Fields, read_object
 
 __all__ = ["read_request"]
 
+MODEL_LIMIT = 256
+
 
 def read_request(target: Target, headers: Headers, parameters: str, body: bytes) -> Request:
     """The request that ``target`` is asked with; ``parameters`` is the query string. Raises ``BadRequest``."""
@@ -31,6 +33,8 @@ def read_request(target: Target, headers: Headers, parameters: str, body: bytes)
 
 
 def _gemini(target: Target, headers: Headers, parameters: str, body: bytes) -> Request:
+    if not target.argument.isprintable() or len(target.argument) > MODEL_LIMIT:
+        raise BadRequest("The model in the path must be a short printable name.", param="model")
     fields = {**_fields(body), "model": msgspec.Raw(msgspec.json.encode(target.argument))}
     streams = target.endpoint.name == "gemini_stream"
     as_events = parse_qs(parameters).get("alt") == ["sse"]

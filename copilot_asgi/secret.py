@@ -21,11 +21,14 @@ _TOKENS = re.compile(
   | \btid=[^\s"',]+
   | \beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]+
   | \bsk-[A-Za-z0-9_-]{8,}
-  | (?<=bearer\ )[^\s"',]+
+  | \btid%3D[^\s"',]+
   | (?<=token\ )(?=[A-Za-z0-9_.;=:-]*[0-9])[A-Za-z0-9_.;=:-]{20,}
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+
+# Whatever follows this scheme is a credential, however it looks.
+_BEARERS = re.compile(r"""(\bbearer[\s"']+)[^\s"',]+""", re.IGNORECASE)
 
 
 class Secret:
@@ -71,4 +74,4 @@ def redact(text: str, secrets: Iterable[Secret] = ()) -> str:
     for secret in secrets:
         if secret:
             text = text.replace(secret.reveal(), MASK)
-    return _TOKENS.sub(MASK, text)
+    return _BEARERS.sub(rf"\1{MASK}", _TOKENS.sub(MASK, text))

@@ -12,8 +12,9 @@ from typing import Protocol
 
 import msgspec
 
+from copilot_asgi.errors import ResponseTooLarge
 from copilot_asgi.exchange import Request
-from copilot_asgi.plan import EVENT_STREAM, JSON, Plan
+from copilot_asgi.plan import ANSWER_LIMIT, EVENT_STREAM, JSON, Plan
 from copilot_asgi.routing import Route
 from copilot_asgi.translate import (
     chat_request,
@@ -256,6 +257,7 @@ class Collected:
         self._decoder = decoder
         self._whole = whole
         self._collected: list[Event] = []
+        self._size = 0
         self.done = False
         self.complete = False
         self.events = 0
@@ -265,7 +267,10 @@ class Collected:
         return event
 
     def feed(self, chunk: bytes) -> bytes:
-        """Nothing yet. Raises what the decoder raises."""
+        """Nothing yet. Raises what the decoder raises, and ``ResponseTooLarge``."""
+        self._size += len(chunk)
+        if self._size > ANSWER_LIMIT:
+            raise ResponseTooLarge(f"GitHub Copilot sent an answer of more than {ANSWER_LIMIT} bytes.")
         self._collect(self._decoder.feed(chunk))
         return b""
 

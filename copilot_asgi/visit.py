@@ -39,8 +39,12 @@ class Visit:
     async def fail(self, error: CopilotASGIError) -> None:
         """Answer with an error, or end a stream with an error event; never as if it had gone well."""
         logger.info("%s: %s: %s", self.id, type(error).__name__, redact(error.message))
-        with suppress(ClientDisconnected):
+        try:
             await self._tell(error)
+        except ClientDisconnected:
+            logger.debug("%s: nobody is there to be told", self.id)
+        except Exception as failure:  # noqa: BLE001 - no exception may leave the app, least of all one about an error
+            logger.warning("%s: the error could not be told: %s", self.id, type(failure).__name__)
 
     async def leave(self) -> None:
         """The client is gone; hosts and servers still want a response that is finished."""

@@ -696,6 +696,44 @@ async def test_an_endless_answer_is_cut_off() -> None:
         assert (await it.client.post("/v1/chat/completions", json=CHAT)).status_code == 200
 
 
+async def test_an_endless_stream_is_cut_off_where_it_is_collected() -> None:
+    """A client that wants one body does not make us keep a flood for it."""
+    flood = 'data: {"choices":[{"index":0,"delta":{"content":"' + "x" * 900_000 + '"}}]}\n\n'
+    async with stand() as it:
+        await it.client.get("/models")
+        body = flood * 20
+        it.simulator.enqueue(Fault(status=200, headers=(("content-type", "text/event-stream"),), body=body))
+        response = await it.client.post("/v1/messages", json={**MESSAGES, "model": "gpt-4.1"})
+        assert (response.status_code, "16777216 bytes" in response.json()["error"]["message"]) == (502, True)
+
+
+async def test_headers_that_hold_a_token_stay_here() -> None:
+    """A token that upstream echoes in a header is not passed on."""
+    headers = (("content-type", "application/json"), ("x-ratelimit-user", "ghu_0123456789abcdef"))
+    answer = '{"id":"1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":'
+    answer += '"assistant","content":"hi"},"finish_reason":"stop"}]}'
+    async with stand() as it:
+        await it.client.get("/models")
+        it.simulator.enqueue(Fault(status=200, headers=headers, body=answer))
+        response = await it.client.post("/v1/chat/completions", json=CHAT)
+        assert response.status_code == 200
+        assert "x-ratelimit-user" not in response.headers
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(), anyio.BrokenResourceError(), RuntimeError("closed")])
+async def test_a_send_that_raises_stays_inside(error: Exception) -> None:
+    """Whatever a server raises in ``send``, no exception leaves the app."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        raise error
+
+    scope = {"type": "http", "method": "GET", "path": "/healthz", "headers": [(b"host", b"localhost")]}
+    await CopilotApp(Settings())(scope, receive, send)
+
+
 @pytest.mark.parametrize("status", [204, 206, 302, 304])
 async def test_statuses_that_are_no_answer(status: int) -> None:
     """Redirects are not followed, and nothing but 200 is an answer."""

@@ -77,6 +77,14 @@ async def test_a_stream_without_events_is_an_array() -> None:
         assert json.loads(last.removeprefix("data: "))["error"]["code"] == 502
 
 
+async def test_a_model_that_is_no_name_is_refused() -> None:
+    """Control characters and endless names in the path are a mistake of the client."""
+    async with stand() as it:
+        for name in ("a%00b", "x" * 300):
+            response = await it.client.post(f"/v1beta/models/{name}:generateContent", json={"contents": []})
+            assert (response.status_code, response.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+
+
 async def test_google_lists_and_refusals() -> None:
     """The list has Google's shape below v1beta, and errors are Google's."""
     async with stand() as it:

@@ -66,6 +66,12 @@ def test_anything_behind_bearer_is_cut() -> None:
     assert redact("Authorization: Bearer abc.def") == f"Authorization: Bearer {MASK}"
 
 
+@pytest.mark.parametrize("text", ["bearer\tabc", "Bearer  abc", 'bearer "abc"', "BEARER 'abc'", "tid%3Dabc"])
+def test_odd_spellings_are_cut_as_well(text: str) -> None:
+    """Tabs, more blanks, quotes and percent signs do not hide a credential."""
+    assert "abc" not in redact(text)
+
+
 def test_known_secrets_are_cut_whatever_they_look_like() -> None:
     """A secret that is given is replaced even when it looks like a word."""
     assert redact("say hunter2 twice: hunter2", [Secret("hunter2"), Secret("")]) == f"say {MASK} twice: {MASK}"

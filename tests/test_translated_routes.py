@@ -210,7 +210,14 @@ async def test_tokens_are_counted(model: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [FAULTS["500"], FAULTS["502_html"], Fault(status=200, body="not json"), Fault(delay=60)]
+    "fault",
+    [
+        FAULTS["500"],
+        FAULTS["502_html"],
+        Fault(status=200, body="not json"),
+        Fault(status=200, body='{"input_tokens":-5}'),
+    ]
+    + [Fault(status=200, body='{"x":' + "[" * 3000 + "]" * 3000 + "}"), Fault(delay=60)],
 )
 async def test_counting_does_not_depend_on_upstream(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     """When upstream does not count in time, an estimate serves."""

@@ -35,8 +35,13 @@ def _length(call: Call) -> str | None:
 
 
 def _dimensions(call: Call) -> str | None:
-    wrong = call.fields.get("dimensions") is not None and call.model.supports.get("dimensions") is not True
-    return "dimensions: this model does not support another number of dimensions" if wrong else None
+    asked = call.fields.get("dimensions")
+    if asked is None:
+        return None
+    if call.model.supports.get("dimensions") is not True:
+        return "dimensions: this model does not support another number of dimensions"
+    fits = isinstance(asked, int) and 1 <= asked <= DIMENSIONS
+    return None if fits else f"dimensions: must be from 1 to {DIMENSIONS}"
 
 
 RULES: tuple[Rule[Call], ...] = (

@@ -2,6 +2,7 @@
 
 from copilot_asgi.errors import MalformedResponse, UpstreamStatus, UpstreamUnauthorized
 from copilot_asgi.exchange import Exchange, Head, Headers, Send
+from copilot_asgi.secret import redact
 from copilot_asgi.upstream.client import Upstream
 from copilot_asgi.upstream.headers import request_headers
 from copilot_asgi.wire.error_body import is_auth_failure
@@ -42,8 +43,17 @@ class Forward:
 
 
 def passed_on(headers: Headers) -> Headers:
-    """Those of upstream's headers that a client may see."""
-    return tuple(pair for pair in headers if pair[0] in _PASSED_ON or pair[0].startswith(_PASSED_ON_PREFIXES))
+    """Those of upstream's headers that a client may see; one that holds what looks like a token is not among them."""
+    return tuple(
+        pair
+        for pair in headers
+        if (pair[0] in _PASSED_ON or pair[0].startswith(_PASSED_ON_PREFIXES)) and _is_harmless(pair[1])
+    )
+
+
+def _is_harmless(value: bytes) -> bool:
+    text = value.decode("latin-1")
+    return redact(text) == text
 
 
 def _failure(status: int, headers: Headers, body: bytes) -> Exception:

@@ -4,7 +4,8 @@ Something on the way closes connections that say nothing for a minute. The ping 
 never sent inside a piece, and never while a piece is on its way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
 import anyio
@@ -41,17 +42,20 @@ class KeepAlive:
             await call_next(exchange, send)
             return
         line = _Line(send, PINGS[exchange.dialect])
-        error: Exception | None = None
+        errors: list[Exception] = []
         async with anyio.create_task_group() as group:
-            group.start_soon(line.ping, self._interval)
-            try:
-                await call_next(exchange, line)
-            except Exception as caught:  # noqa: BLE001 - carried past the group, which would wrap it
-                error = caught
-            finally:
+
+            async def run(work: Callable[[], Awaitable[None]]) -> None:
+                try:
+                    await work()
+                except Exception as error:  # noqa: BLE001 - carried past the group, which would wrap it
+                    errors.append(error)
                 group.cancel_scope.cancel()
-        if error is not None:
-            raise error
+
+            group.start_soon(run, partial(line.ping, self._interval))
+            await run(partial(call_next, exchange, line))
+        if errors:
+            raise errors[0]
 
 
 class _Line:

@@ -13,14 +13,12 @@ import anyio
 from copilot_asgi.errors import MalformedResponse, ResponseTooLarge, TranslationError, UpstreamTimeout
 from copilot_asgi.exchange import Exchange, Handler, Head, Headers, Part, Request, Send, header
 from copilot_asgi.native import plan_native
-from copilot_asgi.plan import EVENT_STREAM, Plan
+from copilot_asgi.plan import ANSWER_LIMIT, EVENT_STREAM, Plan
 from copilot_asgi.routing import Route
 from copilot_asgi.translated import plan_translated
 from copilot_asgi.wire.stream import StreamMender
 
 __all__ = ["Translation"]
-
-ANSWER_LIMIT = 16 * 1024 * 1024
 
 # A client chooses the names of its fields; a header takes none but these characters.
 _UNSPEAKABLE = re.compile(r"[^A-Za-z0-9_.\[\]-]")

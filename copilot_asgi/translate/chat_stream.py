@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import msgspec
 
-from copilot_asgi.errors import MalformedResponse, StreamInterrupted
+from copilot_asgi.errors import CopilotASGIError, MalformedResponse, StreamInterrupted
 from copilot_asgi.translate.chat_assembly import Assembly, read_usage
 from copilot_asgi.translate.chat_encoder import ChatEncoder, render_reply
 from copilot_asgi.translate.events import Annotation, Event, Finish, Finished, Kind, Started, Usage
@@ -29,7 +29,7 @@ _ONE_FUNCTION = 0  # where the deprecated form has its only call
 
 
 class _Citation(msgspec.Struct):
-    url: str = ""
+    url: str | None = None
     title: str | None = None
 
 
@@ -79,30 +79,49 @@ _annotations_decoder = msgspec.json.Decoder(list[_Annotation])
 
 
 class ChatDecoder:
-    """Upstream's stream as events. ``done``: the last event has been given, what follows is ignored.
+    """Upstream's stream as events. ``done``: the last event has been given, or no further one can come.
 
     Raises ``StreamInterrupted`` for what is no chat stream, ``UpstreamStatus`` for an error in it, ``ResponseTooLarge``
-    for an event over the limit.
+    for an event over the limit, though never before what came ahead of it has been given out: then with the next call.
     """
 
     def __init__(self, *, names: ToolNames) -> None:
         self.done = False
         self._parser = EventParser()
         self._assembly = Assembly(names)
+        self._failure: CopilotASGIError | None = None
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that ``chunk`` makes certain."""
-        for event in [] if self.done else self._parser.feed(chunk):
-            self._read(event)
-        return self._assembly.take()
+        self._raise_failure()
+        try:
+            self._read_all(chunk)
+        except CopilotASGIError as failure:
+            self._failure, self.done = failure, True
+        events = self._assembly.take()
+        if not events:
+            self._raise_failure()
+        return events
 
     def finish(self) -> list[Event]:
-        """The last events, when upstream has ended. Raises ``StreamInterrupted`` when the answer is not complete."""
+        """The last events, when upstream has ended.
+
+        Raises ``StreamInterrupted`` when the answer is not complete, and what ``feed`` had to hold back.
+        """
+        self._raise_failure()
         # What is left may be an event without its empty line; of half an event nothing counts but what came before.
         with suppress(StreamInterrupted):
-            self.feed(b"\n\n")
+            self._read_all(b"\n\n")
         self._end(announced=False)
         return self._assembly.take()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _read_all(self, chunk: bytes) -> None:
+        for event in [] if self.done else self._parser.feed(chunk):
+            self._read(event)
 
     def _read(self, event: ServerSentEvent) -> None:
         data = event.data.strip()
@@ -196,11 +215,20 @@ def _add_texts(assembly: Assembly, delta: _Delta) -> None:
     assembly.seal(delta.reasoning_opaque or delta.cot_id or "")
     assembly.text(Kind.TEXT, text_of(delta.content) or "")
     assembly.text(Kind.REFUSAL, delta.refusal or "")
-    # Copilot puts an object of its own there.
-    if starts_with(delta.annotations, b"["):
-        for each in _annotations_decoder.decode(delta.annotations):
-            if each.url_citation is not None:
-                assembly.annotation(Annotation(each.url_citation.url, each.url_citation.title or ""))
+    for citation in _citations(delta.annotations):
+        if citation.url:
+            assembly.annotation(Annotation(citation.url, citation.title or ""))
+
+
+def _citations(annotations: msgspec.Raw) -> list[_Citation]:
+    """The sources; none where the value is odd, for the text is worth more than they are."""
+    if not starts_with(annotations, b"["):  # Copilot puts an object of its own there
+        return []
+    try:
+        told = _annotations_decoder.decode(annotations)
+    except NOT_JSON:
+        return []
+    return [each.url_citation for each in told if each.url_citation is not None]
 
 
 def _calls(delta: _Delta) -> list[ToolCall]:

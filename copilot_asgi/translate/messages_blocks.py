@@ -59,8 +59,11 @@ def block_of(part: Part, names: ToolNames) -> Iterator[Block]:
 
 
 def input_of(arguments: str) -> msgspec.Raw:
-    """The arguments of a call as an object: what is another value, or no JSON, is wrapped, for its result must stay."""
-    if not arguments.strip():
+    """The arguments of a call as an object: what is another value, or no JSON, is wrapped, for its result must stay.
+
+    ``null`` is no value here: models write it for a call without arguments.
+    """
+    if arguments.strip() in {"", "null"}:
         return msgspec.Raw(b"{}")
     if is_object(arguments):
         return msgspec.Raw(arguments.encode())

@@ -48,6 +48,7 @@ _STOP_REASONS: Mapping[Finish, str] = MappingProxyType(
     }
 )
 _CUT_SHORT = frozenset({Finish.LENGTH, Finish.CONTEXT_FULL})
+_NO_ARGUMENTS = "null"
 _DELTAS: Mapping[Kind, tuple[str, str]] = MappingProxyType(
     {
         Kind.TEXT: ("text_delta", "text"),
@@ -140,8 +141,7 @@ class MessagesEncoder:
         return next(iter(self._parts)) == index
 
     def _let_speak(self, part: "_Part") -> list[Block]:
-        text = "".join(part.waiting)
-        part.waiting.clear()
+        text = part.take()
         if not text:
             return []
         kind, field = _DELTAS[part.kind]
@@ -181,6 +181,23 @@ class _Part:
         self.finished = False
         self.seal: Seal | None = None
         self._started = started
+        self._told = False
+
+    def take(self) -> str:
+        """What can be told now, once.
+
+        Arguments begin with what counts: a library that puts the answer together parses them at every event and stops
+        at leading blanks. ``null`` is never told, for a call without arguments has an empty object.
+        """
+        text = "".join(self.waiting)
+        if self.kind is Kind.TOOL_CALL and not self._told:
+            text = text.lstrip()
+            if _NO_ARGUMENTS.startswith(text.rstrip()):
+                self.waiting = [text]
+                return ""
+        self._told = True
+        self.waiting = []
+        return text
 
     def empty_block(self) -> Block:
         """The block as it is before anything is in it."""

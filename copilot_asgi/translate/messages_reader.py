@@ -22,7 +22,7 @@ from copilot_asgi.translate.events import (
     Started,
     Usage,
 )
-from copilot_asgi.translate.ids import ToolNames
+from copilot_asgi.translate.ids import ToolNames, tool_id
 from copilot_asgi.translate.messages_reading import compact
 from copilot_asgi.translate.messages_shapes import Block, Citation, Delta, Message, Stop, UsageCounts
 from copilot_asgi.wire.shallow import is_null
@@ -67,6 +67,7 @@ class MessageReader:
         self._names = names
         self._counts: UsageCounts | None = None
         self._stop = Stop()
+        self._id = ""
         self._finished = 0
         self._called = False
         self._part: _Part | None = None
@@ -78,8 +79,9 @@ class MessageReader:
 
     def start(self, message: Message) -> Iterator[Event]:
         """The answer begins."""
+        self._id = message.id or ""
         self._count(message.usage)
-        yield Started(message.id or "", message.model or "", _usage(self._counts))
+        yield Started(self._id, message.model or "", _usage(self._counts))
 
     def start_block(self, block: Block) -> Iterator[Event]:
         """A block begins; one that was not ended before does so now."""
@@ -87,8 +89,12 @@ class MessageReader:
         kind = _KINDS.get(block.type)
         if kind is None:
             return
-        self._part = part = _Part(self._finished, kind, block, name=self._names.to_client(block.name or ""))
-        self._called |= kind is Kind.TOOL_CALL
+        is_call = kind is Kind.TOOL_CALL
+        # A call's result cannot come back to an empty id, so one is made from where the call stands.
+        id = block.id or (tool_id(f"call_{self._id}_{self._finished}") if is_call else "")
+        part = _Part(self._finished, kind, block, id=id, name=self._names.to_client(block.name or ""))
+        self._part = part
+        self._called |= is_call
         yield from part.begin()
 
     def add(self, delta: Delta) -> Iterator[Event]:
@@ -131,11 +137,12 @@ class MessageReader:
 class _Part:
     """One block on its way to be a part; it opens with the first thing that it says."""
 
-    def __init__(self, index: int, kind: Kind, block: Block, *, name: str) -> None:
+    def __init__(self, index: int, kind: Kind, block: Block, *, id: str, name: str) -> None:
         self.opened = False
         self._index = index
         self._kind = kind
         self._block = block
+        self._id = id
         self._name = name
         self._filled = False
         self._signature = block.signature
@@ -172,7 +179,7 @@ class _Part:
     def _open(self) -> Iterator[Event]:
         if not self.opened:
             self.opened = True
-            yield PartStarted(self._index, self._kind, self._block.id or "", self._name)
+            yield PartStarted(self._index, self._kind, self._id, self._name)
 
     def _say(self, text: str | None) -> Iterator[Event]:
         if text:

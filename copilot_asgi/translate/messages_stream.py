@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from copilot_asgi.errors import MalformedResponse, StreamInterrupted
+from copilot_asgi.errors import CopilotASGIError, MalformedResponse, StreamInterrupted
 from copilot_asgi.translate.events import Event
 from copilot_asgi.translate.ids import ToolNames
 from copilot_asgi.translate.messages_encoder import MessagesEncoder, render_reply
@@ -28,7 +28,7 @@ _message_decoder = msgspec.json.Decoder(WholeMessage)
 
 
 class MessagesDecoder:
-    """Read a stream piece by piece. ``done``: ``message_stop`` has come, what follows is ignored."""
+    """Read a stream piece by piece. ``done``: ``message_stop`` has come, or no further event can."""
 
     def __init__(self, *, names: ToolNames) -> None:
         self.done = False
@@ -37,19 +37,34 @@ class MessagesDecoder:
         self._first = True
         self._started = False
         self._index: int | None = None
+        self._failure: CopilotASGIError | None = None
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that ``chunk`` completes.
 
         Raises ``UpstreamStatus`` for an error event, ``StreamInterrupted`` for what is not Anthropic's protocol,
-        ``ResponseTooLarge`` for an event over the limit.
+        ``ResponseTooLarge`` for an event over the limit, though never before what came ahead of it has been given out:
+        then with the next call.
         """
+        self._raise_failure()
         if self.done:
             return []
-        return [event for block in self._splitter.feed(chunk) for event in self._block(block)]
+        events: list[Event] = []
+        try:
+            for block in self._splitter.feed(chunk):
+                events.extend(self._block(block))
+        except CopilotASGIError as failure:
+            self._failure, self.done = failure, True
+            if not events:
+                self._raise_failure()
+        return events
 
     def finish(self) -> list[Event]:
-        """The events left when upstream has ended; raises ``StreamInterrupted`` when the answer has no end."""
+        """The events left when upstream has ended.
+
+        Raises ``StreamInterrupted`` when the answer has no end, and what ``feed`` had to hold back.
+        """
+        self._raise_failure()
         if self.done:
             return []
         rest = self._splitter.rest
@@ -59,6 +74,10 @@ class MessagesDecoder:
                 raise StreamInterrupted("GitHub Copilot ended the stream before the answer was complete.")
             events += self._end()
         return events
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _block(self, block: bytes) -> Iterator[Event]:
         if self._first:

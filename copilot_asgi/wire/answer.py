@@ -2,9 +2,9 @@
 
 from copilot_asgi.errors import MalformedResponse
 from copilot_asgi.wire.error_body import error_under_success
-from copilot_asgi.wire.shallow import NOT_JSON, is_null, read_object
+from copilot_asgi.wire.shallow import NOT_JSON, NULL, Fields, is_null, read_array, read_object, starts_with
 
-__all__ = ["check_answer"]
+__all__ = ["check_answer", "check_list"]
 
 
 def check_answer(body: bytes) -> bytes:
@@ -21,3 +21,13 @@ def check_answer(body: bytes) -> bytes:
     if "error" in fields and not is_null(fields["error"]) and "output" not in fields:
         raise error_under_success(body)
     return body
+
+
+def check_list(fields: Fields, name: str) -> None:
+    """Raise ``MalformedResponse`` unless the value under ``name`` is a list of objects."""
+    try:
+        items = read_array(fields[name])
+    except (*NOT_JSON, KeyError):
+        items = [NULL]
+    if not all(starts_with(item, b"{") for item in items):
+        raise MalformedResponse(f"GitHub Copilot sent an answer whose {name} cannot be read.")

@@ -4,7 +4,7 @@ Rule: a client that works with OpenAI works here unchanged; what cannot be serve
 """
 
 import struct
-from base64 import b64encode
+from base64 import b64decode, b64encode
 
 import msgspec
 
@@ -15,6 +15,7 @@ from copilot_asgi.wire.shallow import NOT_JSON, Fields, is_null, read_array, rea
 __all__ = ["complete_answer", "prepare", "wants_base64"]
 
 _floats_decoder = msgspec.json.Decoder(list[float])
+_text_decoder = msgspec.json.Decoder(str)
 _LIST = msgspec.Raw(b'"list"')
 _ITEM = msgspec.Raw(b'"embedding"')
 _NO_USAGE = msgspec.Raw(b'{"prompt_tokens":0,"total_tokens":0}')
@@ -85,10 +86,11 @@ def _complete_item(item: dict[str, msgspec.Raw], index: int, *, base64: bool) ->
     missing = {"object": _ITEM, "index": msgspec.Raw(b"%d" % index)}
     whole = {**item, **{name: value for name, value in missing.items() if _lacks(item, name)}}
     vector = item["embedding"]
-    if not starts_with(vector, b"[") and not (base64 and starts_with(vector, b'"')):
-        raise ValueError("not a vector")
-    if base64 and starts_with(vector, b"["):
-        numbers = _floats_decoder.decode(vector)
+    if base64 and starts_with(vector, b'"'):
+        b64decode(_text_decoder.decode(vector), validate=True)
+        return whole
+    numbers = _floats_decoder.decode(vector)
+    if base64:
         packed = b64encode(struct.pack(f"<{len(numbers)}f", *numbers))
         whole["embedding"] = msgspec.Raw(b'"' + packed + b'"')
     return whole

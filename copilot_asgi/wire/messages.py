@@ -6,7 +6,7 @@ context management for clients that asked for none: some libraries break on a ke
 
 import msgspec
 
-from copilot_asgi.wire.answer import check_answer
+from copilot_asgi.wire.answer import check_answer, check_list
 from copilot_asgi.wire.shallow import read_object
 from copilot_asgi.wire.sse import encode
 from copilot_asgi.wire.stream import EventStream, Typed, redacted
@@ -36,7 +36,7 @@ class MessagesStream(EventStream):
     def _event(self, name: str, data: bytes, block: bytes) -> list[bytes]:
         if data.strip() == b"[DONE]":
             return []
-        kind = _decoder.decode(data).type or name
+        kind = _decoder.decode(data).kind(name)
         if kind == "error":
             return self._fail(data, redacted("error", data, block))
         self._answered = True
@@ -59,6 +59,7 @@ def mend_message(body: bytes, *, context_management: bool) -> bytes:
     an error under 200.
     """
     check_answer(body)
+    check_list(read_object(body), "content")
     return body if context_management or _NEEDLE not in body else _without_report(body)
 
 

@@ -9,11 +9,11 @@ Nothing else is changed, and what an error event of ours must fit to is remember
 import msgspec
 
 from copilot_asgi.errors import MalformedResponse
-from copilot_asgi.wire.answer import check_answer
+from copilot_asgi.wire.answer import check_answer, check_list
 from copilot_asgi.wire.dialect import ResponseProgress
 from copilot_asgi.wire.shallow import NULL, is_null, read_array, read_object
 from copilot_asgi.wire.sse import encode
-from copilot_asgi.wire.stream import EventStream, redacted
+from copilot_asgi.wire.stream import EventStream, Typed, redacted
 
 __all__ = ["ResponsesStream", "mend_response"]
 
@@ -43,8 +43,7 @@ class _Response(msgspec.Struct):
     usage: _Usage | None = None
 
 
-class _Event(msgspec.Struct):
-    type: str = ""
+class _Event(Typed):
     sequence_number: int | None = None
     output_index: int | None = None
     item_id: str | None = None
@@ -74,7 +73,7 @@ class ResponsesStream(EventStream):
         if data.strip() == b"[DONE]":
             return []
         event = _decoder.decode(data)
-        kind = event.type or name
+        kind = event.kind(name)
         if kind in _FAILED:
             pinned = self._pinned(event, data)
             return self._fail(data, redacted(kind, pinned, _block(kind, pinned, instead_of=(data, block))))
@@ -141,6 +140,7 @@ def mend_response(body: bytes) -> bytes:
     Raises ``MalformedResponse`` for what is no answer, ``UpstreamStatus`` for an error under 200.
     """
     check_answer(body)
+    check_list(read_object(body), "output")
     try:
         usage = _response_decoder.decode(body).usage
     except msgspec.ValidationError:

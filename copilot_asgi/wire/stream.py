@@ -13,7 +13,7 @@ from copilot_asgi.errors import StreamInterrupted
 from copilot_asgi.secret import redact
 from copilot_asgi.wire.dialect import ResponseProgress
 from copilot_asgi.wire.error_body import error_under_success
-from copilot_asgi.wire.shallow import NOT_JSON
+from copilot_asgi.wire.shallow import NOT_JSON, NULL, is_null
 from copilot_asgi.wire.sse import BOM, EventSplitter, encode, parse_block
 
 __all__ = ["DONE", "EventStream", "StreamMender", "redacted"]
@@ -154,6 +154,11 @@ def _without_tokens(value: object) -> object:
 
 
 class Typed(msgspec.Struct):
-    """An event that names its own type, as all but chat completions do."""
+    """An event that names its own type, as all but chat completions do; an error may come without one."""
 
     type: str = ""
+    error: msgspec.Raw = NULL
+
+    def kind(self, name: str) -> str:
+        """The type, or else what the event is called; a bare error object is an error."""
+        return self.type or ("error" if not is_null(self.error) else name)

@@ -141,3 +141,21 @@ async def test_cancellation_goes_through() -> None:
     with anyio.move_on_after(INTERVAL) as scope:
         await relay(KeepAlive(1.0), Client(), hangs)
     assert scope.cancelled_caught
+
+
+async def test_a_client_that_breaks_at_a_ping_ends_the_call() -> None:
+    """What sending a ping raises ends the relay, and comes out bare."""
+    ended: list[str] = []
+
+    async def gone(part: Part) -> None:
+        raise ConnectionResetError
+
+    async def thinks(exchange: Exchange, send: Send) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append("yes")
+
+    with pytest.raises(ConnectionResetError):
+        await KeepAlive(INTERVAL)(exchange(), gone, thinks)
+    assert ended == ["yes"]

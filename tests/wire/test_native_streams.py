@@ -309,7 +309,7 @@ USAGES: list[tuple[dict[str, object], dict[str, object]]] = [
 @pytest.mark.parametrize(("given", "details"), USAGES)
 def test_usage_gets_its_counts(given: dict[str, object], details: dict[str, object]) -> None:
     """Both counts of cached tokens are there, in the stream and in the whole answer; the others stay."""
-    response = {"id": "RID_a", "usage": {"input_tokens": 9, **given}, "output": []}
+    response = {"id": "RID_a", "usage": {"input_tokens": 9, **given}, "output": [{"type": "message"}]}
     whole = msgspec.json.decode(mend_response(msgspec.json.encode(response)))
     [block] = EventSplitter().feed(responses().feed(event("response.completed", sequence_number=1, response=response)))
     for told in (whole, msgspec.json.decode(parse_block(block)[1])["response"]):
@@ -320,9 +320,9 @@ def test_usage_gets_its_counts(given: dict[str, object], details: dict[str, obje
 @pytest.mark.parametrize(
     "response",
     [
-        {"id": "x", "usage": {"input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}}},
-        {"id": "x", "usage": None},
-        {"id": "x"},
+        {"output": [], "usage": {"input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}}},
+        {"output": [], "usage": None},
+        {"output": [{}]},
     ],
 )
 def test_whole_answers_that_lack_nothing_are_the_same_object(response: dict[str, object]) -> None:
@@ -331,7 +331,18 @@ def test_whole_answers_that_lack_nothing_are_the_same_object(response: dict[str,
     assert mend_response(body) is body
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"usage":5}', b'{"id":"\xff"}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"usage":5,"output":[]}',
+        b'{"output":[],"id":"\xff"}',
+        b"{}",
+        b'{"output":"x"}',
+        b'{"output":[null]}',
+    ],
+)
 def test_whole_answers_that_are_none(body: bytes) -> None:
     """What cannot be read is an error of upstream."""
     with pytest.raises(MalformedResponse):
@@ -367,8 +378,35 @@ def test_text_about_context_management_stays() -> None:
 
 def test_whole_messages_likewise() -> None:
     """A whole answer loses the report only, and only when nobody asked."""
-    body = b'{"id":"msg_1","context_management":{"applied_edits":[]},"n":1.50}'
+    body = b'{"id":"msg_1","content":[],"context_management":{"applied_edits":[]},"n":1.50}'
     assert mend_message(body, context_management=True) is body
-    assert mend_message(body, context_management=False) == b'{"id":"msg_1","n":1.50}'
-    plain = b'{"id":"msg_1"}'
+    assert mend_message(body, context_management=False) == b'{"id":"msg_1","content":[],"n":1.50}'
+    plain = b'{"id":"msg_1","content":[{}]}'
     assert mend_message(plain, context_management=False) is plain
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"content":null}', b'{"content":[null]}', b'{"content":"x"}', b"x"])
+def test_whole_messages_that_are_none(body: bytes) -> None:
+    """A message has a list of blocks; what has none is an error of upstream, not an answer."""
+    with pytest.raises(MalformedResponse):
+        mend_message(body, context_management=True)
+
+
+@pytest.mark.parametrize("make", [messages, responses])
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_error_without_a_type_is_an_error(make: Callable[[], StreamMender], *, begun: bool) -> None:
+    """A bare error object ends the stream, or the request if it comes first, and shows no token."""
+    mender = make()
+    if begun:
+        mender.feed(MESSAGE[0] if make is messages else RESPONSE[0])
+    bare = b'data: {"error":{"message":"boom ghu_0123456789abcdef","code":"rate_limited"}}\n\n'
+    if not begun:
+        with pytest.raises(UpstreamStatus) as caught:
+            mender.feed(bare)
+        assert caught.value.status == 429
+        return
+    told = mender.feed(bare)
+    assert b"boom" in told
+    assert b"ghu_" not in told
+    assert mender.done
+    assert not mender.complete
