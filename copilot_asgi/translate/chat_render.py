@@ -27,7 +27,8 @@ __all__ = ["render_request"]
 _STOPS = 4
 # From GPT-5.4 on, the chat endpoint refuses an effort beside tools.
 _NO_EFFORT_WITH_TOOLS = re.compile(r"gpt-(?:5\.(?:[4-9]|\d\d)|[6-9]|[12]\d)(?!\d)")
-# Whether an answer without the field may be another one; of fields that are not here nobody knows.
+# Whether an answer without the field may be another one; of fields that are not here nobody knows. ``top_logprobs``
+# stays here too: no answer carries the probabilities back.
 _EXTRA_LOST: Mapping[str, bool] = MappingProxyType(
     {
         "include_obfuscation": False,
@@ -201,14 +202,7 @@ def _add_verbosity(draft: _Draft, value: msgspec.Raw) -> bool:
     return draft.is_reasoner
 
 
-def _add_logprobs(draft: _Draft, value: msgspec.Raw) -> bool:
-    draft.fields |= {} if draft.is_reasoner else {"logprobs": True, "top_logprobs": value}
-    return not draft.is_reasoner
-
-
-_EXTRA: Mapping[str, Callable[[_Draft, msgspec.Raw], bool]] = MappingProxyType(
-    {"top_logprobs": _add_logprobs, "verbosity": _add_verbosity}
-)
+_EXTRA: Mapping[str, Callable[[_Draft, msgspec.Raw], bool]] = MappingProxyType({"verbosity": _add_verbosity})
 _STEPS: tuple[Callable[[_Draft], None], ...] = (
     _add_messages,
     _add_tools,

@@ -42,6 +42,25 @@ class _Format(msgspec.Struct):
     json_schema: _Schema | None = None
 
 
+class _Area(msgspec.Struct, omit_defaults=True):
+    city: str | None = None
+    country: str | None = None
+    region: str | None = None
+    timezone: str | None = None
+
+
+class _Location(_Area, omit_defaults=True):
+    """Where the user is: in the words of chat, or flat as some clients write it."""
+
+    type: str | None = None
+    approximate: _Area | None = None
+
+
+class _Search(msgspec.Struct, omit_defaults=True):
+    search_context_size: str | None = None
+    user_location: _Location | None = None
+
+
 class _Options(msgspec.Struct):
     """What is looked into, beside the messages and the tools."""
 
@@ -61,6 +80,7 @@ class _Options(msgspec.Struct):
     audio: msgspec.Raw = NULL
     logprobs: bool | None = None
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] | None = None
+    web_search_options: _Search | None = None
 
 
 _READ = frozenset({"messages", "tools", "tool_choice", "functions", "function_call", "stream"})
@@ -68,7 +88,6 @@ _LOOKED_INTO = frozenset(_Options.__struct_fields__)
 # Fields that another dialect may know; they go on as the JSON texts they are.
 _KEPT = frozenset(
     {"metadata", "moderation", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "verbosity"}
-    | {"web_search_options"}
 )
 _SERVED = _READ | _LOOKED_INTO | _KEPT
 # Whether an answer without the field may be another one; of fields that are not here nobody knows.
@@ -188,6 +207,8 @@ def _extra(fields: Fields, options: _Options) -> Iterator[tuple[str, bytes]]:
     for name, value in fields.items():
         if name in _KEPT:
             yield name, _sound(name, value)
+    if options.web_search_options is not None:
+        yield "web_search_options", msgspec.json.encode(options.web_search_options)
     if options.logprobs or options.top_logprobs:
         yield "top_logprobs", str(options.top_logprobs or 0).encode()
     obfuscation = options.stream_options and options.stream_options.include_obfuscation

@@ -9,17 +9,15 @@ from types import MappingProxyType
 
 import msgspec
 
+from copilot_asgi.translate.assistant_media import shown_by_user
 from copilot_asgi.translate.conversation import (
-    Audio,
     Conversation,
-    Document,
-    Image,
     Loss,
-    Part,
     Role,
     Sampling,
     Text,
     Thinking,
+    ToolCall,
     ToolResult,
     Turn,
 )
@@ -27,6 +25,7 @@ from copilot_asgi.translate.ids import ToolNames
 from copilot_asgi.translate.messages_blocks import block_of, is_sayable
 from copilot_asgi.translate.messages_cache import Block, blocks_of, mark_automatically, trim
 from copilot_asgi.translate.messages_choice import is_forced, rendered_choice, rendered_tools
+from copilot_asgi.translate.messages_reading import is_object
 from copilot_asgi.translate.messages_thinking import Plan, plan, wants_to_think
 from copilot_asgi.translate.pairing import paired
 from copilot_asgi.translate.rendered import Rendered
@@ -40,7 +39,7 @@ _BEGIN = Text(".")  # a conversation must begin with its user, and whitespace is
 _USUAL_LIMIT = 8192
 _HIGHEST_TEMPERATURE = 1.0
 _TOP_P_WITH_THINKING = 0.95
-_MOVED = (Audio, Document, Image)
+_NO_ARGUMENTS = frozenset({"", "null"})
 
 # Whether an answer without the field may be another one; of fields that are not here nobody knows.
 _EXTRA_LOST: Mapping[str, bool] = MappingProxyType(
@@ -70,7 +69,7 @@ def render_request(conversation: Conversation, model: Model) -> Rendered:
     losses = [Loss(name, _EXTRA_LOST.get(name, True)) for name in conversation.extra]
     system, spoken = _lift_system(conversation, losses)
     turns, mended = paired(tuple(_sayable(spoken)), complete=True)
-    losses += mended
+    losses += [*mended, *_wrapped_arguments(turns)]
     turns = _framed(turns, losses)
     limit = _limit(conversation, model, losses)
     tools = rendered_tools(conversation, model.supports, names)
@@ -110,14 +109,17 @@ def _lift_system(conversation: Conversation, losses: list[Loss]) -> tuple[list[T
 
 def _sayable(turns: Iterable[Turn]) -> Iterator[Turn]:
     """The turns without what the endpoint refuses; media of the assistant's are shown by the user."""
-    for turn in turns:
-        parts = tuple(part for part in turn.parts if is_sayable(part))
-        moved: tuple[Part, ...] = ()
-        if turn.role is Role.ASSISTANT:
-            moved = tuple(part for part in parts if isinstance(part, _MOVED))
-            parts = tuple(part for part in parts if not isinstance(part, _MOVED))
-        yield Turn(turn.role, parts)
-        yield Turn(Role.USER, moved)
+    for turn in shown_by_user(turns):
+        yield Turn(turn.role, tuple(part for part in turn.parts if is_sayable(part)))
+
+
+def _wrapped_arguments(turns: tuple[Turn, ...]) -> Iterator[Loss]:
+    """Calls whose arguments are no object, which the endpoint insists on: they go as the one field of another."""
+    for part in (part for turn in turns for part in turn.parts):
+        if not isinstance(part, ToolCall) or part.freeform or part.arguments.strip() in _NO_ARGUMENTS:
+            continue
+        if not is_object(part.arguments):
+            yield Loss("messages.tool_calls.arguments", matters=True)
 
 
 def _framed(turns: tuple[Turn, ...], losses: list[Loss]) -> tuple[Turn, ...]:

@@ -8,6 +8,7 @@ Source: https://docs.anthropic.com/en/api/messages.
 
 import re
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from itertools import groupby
 from types import MappingProxyType
 
@@ -23,7 +24,6 @@ from copilot_asgi.translate.conversation import (
     Role,
     Sampling,
     Text,
-    Tool,
     ToolCall,
     ToolChoice,
     Turn,
@@ -31,7 +31,7 @@ from copilot_asgi.translate.conversation import (
 from copilot_asgi.translate.messages_parts import read_content, read_texts
 from copilot_asgi.translate.messages_reading import Count, Place
 from copilot_asgi.translate.messages_render import CONTINUE, render_request
-from copilot_asgi.translate.messages_tools import read_tool_choice, read_tools, read_web_search
+from copilot_asgi.translate.messages_tools import WEB_SEARCH, read_tool_choice, read_tools, read_web_search
 from copilot_asgi.wire.shallow import NULL, Fields, is_null
 
 __all__ = ["parse_request", "read_reasoning", "render_request"]
@@ -137,7 +137,8 @@ def parse_request(fields: Fields, *, stream: bool) -> Conversation:
     _name_losses(given, place)
     tools = read_tools(given.get("tools", _EMPTY_LIST), place.at("tools"))
     search = read_web_search(given.get("tools", _EMPTY_LIST), place.at("tools"))
-    choice, parallel = _tool_choice(given, tools, place)
+    hosted = () if search is None else (WEB_SEARCH,)
+    choice, parallel = _tool_choice(given, {*(tool.name for tool in tools), *hosted}, place)
     leading, turns = _split_system(_turns(given, place))
     return Conversation(
         model=place.at("model").read(_model, _required(given, "model")),
@@ -225,10 +226,10 @@ def _name_losses(given: Fields, place: Place) -> None:
             place.lose(told, matters=name not in _WITHOUT_EFFECT)
 
 
-def _tool_choice(given: Fields, tools: tuple[Tool, ...], place: Place) -> tuple[ToolChoice | None, bool | None]:
+def _tool_choice(given: Fields, names: AbstractSet[str], place: Place) -> tuple[ToolChoice | None, bool | None]:
     if "tool_choice" not in given:
         return None, None
-    return read_tool_choice(given["tool_choice"], tools, place.at("tool_choice"))
+    return read_tool_choice(given["tool_choice"], names, place.at("tool_choice"))
 
 
 def _system(given: Fields, place: Place) -> tuple[Text, ...]:

@@ -5,6 +5,7 @@ Anthropic's servers would run is named as lost, and refused where the request ma
 """
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 
 import msgspec
@@ -13,13 +14,16 @@ from copilot_asgi.translate.conversation import Tool, ToolChoice, ToolChoiceMode
 from copilot_asgi.translate.messages_reading import Cache, Place
 from copilot_asgi.wire.shallow import NULL, is_null
 
-__all__ = ["read_tool_choice", "read_tools", "read_web_search"]
+__all__ = ["WEB_SEARCH", "read_tool_choice", "read_tools", "read_web_search"]
 
 # Keys of a tool that steer Anthropic's servers only.
 _UNHEARD = ("allowed_callers", "defer_loading", "eager_input_streaming", "input_examples")
 _SCREEN_TOOLS = ("browser_", "computer_")
 _SERVER_TOOLS = ("advisor", "code_execution", "mcp_toolset", "tool_search_tool", "web_fetch")
 _WEB_SEARCH = "web_search_"
+
+WEB_SEARCH = "web_search"
+"""The name under which a choice speaks of Anthropic's search of the web."""
 
 
 class _Tool(msgspec.Struct):
@@ -168,10 +172,10 @@ def read_web_search(raw: msgspec.Raw, place: Place) -> bytes | None:
     return None
 
 
-def read_tool_choice(raw: msgspec.Raw, tools: tuple[Tool, ...], place: Place) -> tuple[ToolChoice | None, bool | None]:
-    """The choice, and whether several calls at once are allowed.
+def read_tool_choice(raw: msgspec.Raw, names: AbstractSet[str], place: Place) -> tuple[ToolChoice | None, bool | None]:
+    """The choice, and whether several calls at once are allowed; ``names`` are those of all tools that may go on.
 
-    Raises ``BadRequest`` when a tool is forced that is not among ``tools``.
+    Raises ``BadRequest`` when a tool is forced that is not among them.
     """
     given = place.read(_choice, raw)
     mode = _MODES.get(given.type)
@@ -179,11 +183,11 @@ def read_tool_choice(raw: msgspec.Raw, tools: tuple[Tool, ...], place: Place) ->
         raise place.at("type").refusal(f"Unknown tool choice '{given.type[:64]}'.")
     name = given.name or "" if given.type == "tool" else ""
     parallel = False if given.disable_parallel_tool_use else None
-    if given.type == "tool" and name not in {tool.name for tool in tools}:
+    if given.type == "tool" and name not in names:
         raise place.at("name").refusal("The tool that must be called is not available to this model.")
-    if not tools and mode is ToolChoiceMode.REQUIRED:
+    if not names and mode is ToolChoiceMode.REQUIRED:
         raise place.refusal("A tool must be called, but none of the tools is available to this model.")
-    return (ToolChoice(mode, name), parallel) if tools else (None, None)
+    return (ToolChoice(mode, name), parallel) if names else (None, None)
 
 
 def _each(tools: list[msgspec.Raw], place: Place) -> Iterator[Tool]:

@@ -29,7 +29,7 @@ _response_decoder = msgspec.json.Decoder(AnswerResponse)
 
 
 class ResponsesDecoder:
-    """Reads a stream as it comes. ``done``: the terminal event has been seen, what follows is ignored."""
+    """Reads a stream as it comes. ``done``: the terminal event or a failure has been seen, what follows is ignored."""
 
     def __init__(self, *, names: ToolNames) -> None:
         self.done = False
@@ -49,7 +49,7 @@ class ResponsesDecoder:
             for event in self._parser.feed(chunk):
                 events += self._read(event)
         except CopilotASGIError as failure:
-            self._failure = failure
+            self._failure, self.done = failure, True
             if not events:
                 self._raise_failure()
         return events

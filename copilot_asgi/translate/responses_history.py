@@ -1,16 +1,15 @@
 """The turns of a conversation as the items of a Responses request.
 
 Rule: items stand in the order of the parts. A sealed thought goes back only to the kind of upstream that sealed it,
-with the id it was sealed under; thinking is never shown as text.
+with the id it was sealed under; thinking is never shown as text. Only users show media.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from copilot_asgi.translate.conversation import (
     Audio,
     Document,
     Image,
-    Loss,
     Part,
     Refusal,
     Role,
@@ -30,14 +29,14 @@ __all__ = ["items_of"]
 _Item = dict[str, object]
 
 
-def items_of(turns: Iterable[Turn], names: ToolNames) -> tuple[list[_Item], list[Loss]]:
-    """The items, and what of the turns they cannot say."""
+def items_of(turns: Iterable[Turn], names: ToolNames) -> list[_Item]:
+    """The items of ``turns``, in which the assistant shows no media."""
     writer = _Writer(names)
     for turn in turns:
         for part in turn.parts:
             writer.write(turn.role, part)
         writer.end_message()
-    return writer.items, writer.losses
+    return writer.items
 
 
 class _Writer:
@@ -45,7 +44,6 @@ class _Writer:
 
     def __init__(self, names: ToolNames) -> None:
         self.items: list[_Item] = []
-        self.losses: list[Loss] = []
         self._names = names
         self._freeform: set[str] = set()
         self._content: list[_Item] = []
@@ -65,8 +63,10 @@ class _Writer:
                 self._phase = seal.phase
             case Thinking():
                 pass
-            case _ if role is Role.ASSISTANT:
-                self._content += self._spoken(part)
+            case Text(text) if role is Role.ASSISTANT:
+                self._content += [{"type": "output_text", "text": text, "annotations": []}] if text else []
+            case Refusal(text) if role is Role.ASSISTANT:
+                self._content.append({"type": "refusal", "refusal": text})
             case Refusal(text):
                 self._content += _shown(Text(text))
             case _:
@@ -84,16 +84,6 @@ class _Writer:
             self._phase = ""
         self.items.append(message)
         self._content = []
-
-    def _spoken(self, part: Part) -> Iterator[_Item]:
-        match part:
-            case Text(text):
-                if text:
-                    yield {"type": "output_text", "text": text, "annotations": []}
-            case Refusal(text):
-                yield {"type": "refusal", "refusal": text}
-            case _:
-                self.losses.append(Loss("input.assistant.content", matters=True))
 
     def _call(self, call: ToolCall) -> _Item:
         head: _Item = {"call_id": tool_id(call.id), "name": self._names.to_upstream(call.name)}

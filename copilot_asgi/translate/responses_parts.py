@@ -12,7 +12,7 @@ import msgspec
 
 from copilot_asgi.errors import BadRequest, TranslationError
 from copilot_asgi.translate.conversation import TOOL_ERROR, Audio, Document, Image, Refusal, Text
-from copilot_asgi.translate.media import data_url, split_data_url
+from copilot_asgi.translate.media import data_url, image_type, split_data_url
 
 __all__ = ["Content", "input_part", "plain_parts", "result_content", "result_parts"]
 
@@ -106,12 +106,12 @@ def _document(data: str, name: str) -> Document | Text:
 
 
 def input_part(part: Text | Image | Document | Audio) -> dict[str, object]:
-    """What a user or a tool says, as Responses writes it."""
+    """What a user or a tool says, as Responses writes it. Raises ``BadRequest`` for an image that nobody can see."""
     match part:
         case Text(text):
             return {"type": "input_text", "text": text}
         case Image():
-            url = part.url or data_url(part.media_type, part.data)
+            url = part.url or data_url(image_type(part.media_type, part.data), part.data)
             return {"type": "input_image", "image_url": url, "detail": part.detail or _ANY_DETAIL}
         case Document(url="", data=data):
             url = data_url(part.media_type, data)

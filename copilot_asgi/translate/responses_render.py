@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from copilot_asgi.errors import TranslationError
+from copilot_asgi.translate.assistant_media import shown_by_user
 from copilot_asgi.translate.conversation import (
     Conversation,
     Effort,
@@ -42,15 +43,16 @@ _SAME_NAME = frozenset(
         "prompt_cache_key",
         "prompt_cache_options",
         "prompt_cache_retention",
-        "top_logprobs",
     }
 )
-# Said in another place of the request.
+_HOSTED = "web_search"  # the one tool that Copilot runs itself
+# Said in another place of the request. ``top_logprobs`` is in no table: no answer carries the probabilities back.
 _ELSEWHERE = frozenset({"verbosity", "web_search", "web_search_options"})
 # Without effect on what the model answers.
 _BOOKKEEPING = frozenset(
     {"prediction", "safety_identifier", "seed", "service_tier", "store", "stream_options", "user", "user_id"}
 )
+_INCLUDED = ("reasoning.encrypted_content",)
 _CONTINUE = "Go on exactly where your last message ended, and repeat nothing of it."
 _EMPTY_SCHEMA = b'{"type":"object","properties":{}}'
 
@@ -61,10 +63,9 @@ def render_request(conversation: Conversation, model: Model) -> Rendered:
     """``conversation`` for ``model``. Raises ``TranslationError`` when a tool is demanded that is not there."""
     losses: list[Loss] = []
     names = ToolNames(tool.name for tool in conversation.tools)
-    turns, mended = paired(conversation.turns, complete=False)
+    turns, mended = paired(tuple(shown_by_user(conversation.turns)), complete=False)
     losses += mended
-    items, item_losses = items_of(turns, names)
-    losses += item_losses
+    items = items_of(turns, names)
     if items and items[-1].get("role") == "assistant":
         # The endpoint begins a new message; it does not complete one.
         losses.append(Loss("input.prefill", matters=True))
@@ -86,13 +87,8 @@ def render_request(conversation: Conversation, model: Model) -> Rendered:
         if name not in _SAME_NAME | _ELSEWHERE
     ]
     body: _Fields = {name: value for name, value in fields.items() if value not in (None, "", {})}
-    body |= {"input": items, "include": _include(conversation), "stream": conversation.stream, "store": False}
+    body |= {"input": items, "include": list(_INCLUDED), "stream": conversation.stream, "store": False}
     return Rendered(msgspec.json.encode(body), tuple(dict.fromkeys(losses)), names)
-
-
-def _include(conversation: Conversation) -> list[str]:
-    logprobs = ["message.output_text.logprobs"] if "top_logprobs" in conversation.extra else []
-    return ["reasoning.encrypted_content", *logprobs]
 
 
 def _limit(conversation: Conversation, model: Model, losses: list[Loss]) -> int | None:
@@ -166,17 +162,19 @@ def _format(asked: Format, losses: list[Loss]) -> _Fields:
 
 def _tool_fields(conversation: Conversation, names: ToolNames, losses: list[Loss]) -> _Fields:
     """Tools and what hangs on them: without tools the endpoint refuses the rest."""
-    tools = [_tool(tool, names, losses) for tool in conversation.tools]
-    tools += _hosted_tools(conversation.extra)
+    hosted = list(_hosted_tools(conversation.extra))
+    tools = [_tool(tool, names, losses) for tool in conversation.tools] + hosted
     choice = conversation.tool_choice
     if not tools:
         if choice is not None and choice.mode is ToolChoiceMode.REQUIRED:
             raise TranslationError("A tool is demanded, but this model has none of them.", param="tool_choice")
         return {}
-    freeform = frozenset(tool.name for tool in conversation.tools if tool.freeform)
+    # A function of the client's that has the name of the hosted tool comes first.
+    kinds = {_HOSTED: _HOSTED} if hosted else {}
+    kinds |= {tool.name: "custom" if tool.freeform else "function" for tool in conversation.tools}
     return {
         "tools": tools,
-        "tool_choice": None if choice is None else _choice(choice, names, freeform),
+        "tool_choice": None if choice is None else _choice(choice, names, kinds),
         "parallel_tool_calls": conversation.parallel,
     }
 
@@ -213,18 +211,23 @@ def _search_options(options: bytes) -> _Fields:
     if "user_location" in fields:
         location = read_object(fields["user_location"])
         inner = read_object(location["approximate"]) if "approximate" in location else location
-        kept["user_location"] = {**inner, "type": "approximate"}
+        place = {name: value for name, value in inner.items() if name != "type"}
+        kept |= {"user_location": {**place, "type": "approximate"}} if place else {}
     return kept
 
 
-def _choice(choice: ToolChoice, names: ToolNames, freeform: frozenset[str]) -> str | _Fields:
+def _choice(choice: ToolChoice, names: ToolNames, kinds: Mapping[str, str]) -> str | _Fields:
+    """The choice, where ``kinds`` are the types of the tools by their names."""
     if choice.name:
-        return _named(choice.name, names, freeform)
+        return _named(choice.name, names, kinds)
     if choice.allowed:
-        allowed = [_named(name, names, freeform) for name in choice.allowed]
+        allowed = [_named(name, names, kinds) for name in choice.allowed]
         return {"type": "allowed_tools", "mode": choice.mode.value, "tools": allowed}
     return choice.mode.value
 
 
-def _named(name: str, names: ToolNames, freeform: frozenset[str]) -> _Fields:
-    return {"type": "custom" if name in freeform else "function", "name": names.to_upstream(name)}
+def _named(name: str, names: ToolNames, kinds: Mapping[str, str]) -> _Fields:
+    kind = kinds.get(name)
+    if kind is None:
+        raise TranslationError("A tool is chosen that is not among the tools.", param="tool_choice")
+    return {"type": kind} if kind == _HOSTED else {"type": kind, "name": names.to_upstream(name)}

@@ -134,14 +134,15 @@ def parse_request(fields: Fields, *, stream: bool) -> Conversation:
     reasoning, form, verbosity = _settings(fields, history)
     include = optional(fields, "include", list[str]) or []
     choice = fields.get("tool_choice", NULL)
-    losses = [*_field_losses(fields), *_reasoning_losses(reasoning), *tool_losses, *history.losses]
+    chosen, choice_losses = (None, ()) if is_null(choice) else parse_tool_choice(choice, tools)
+    losses = [*_field_losses(fields), *_reasoning_losses(reasoning), *tool_losses, *choice_losses, *history.losses]
     return Conversation(
         model=optional(fields, "model", str) or "",
         stream=stream,
         system=_instructions(fields) + tuple(history.system),
         turns=history.turns,
         tools=tools,
-        tool_choice=None if is_null(choice) else parse_tool_choice(choice, tools),
+        tool_choice=chosen,
         parallel=optional(fields, "parallel_tool_calls", bool),
         max_tokens=optional(fields, "max_output_tokens", int),
         sampling=Sampling(temperature=optional(fields, "temperature", float), top_p=optional(fields, "top_p", float)),

@@ -100,18 +100,29 @@ def _grammar(value: msgspec.Raw) -> bytes:
     return sound(value, param="tools.format")
 
 
-def parse_tool_choice(value: msgspec.Raw, tools: tuple[Tool, ...]) -> ToolChoice:
-    """What ``tool_choice`` says about ``tools``.
+def parse_tool_choice(value: msgspec.Raw, tools: tuple[Tool, ...]) -> tuple[ToolChoice, tuple[Loss, ...]]:
+    """What ``tool_choice`` says about ``tools``, and what of it is lost.
 
     Raises ``BadRequest`` for what it cannot mean, ``TranslationError`` for a tool that only OpenAI's servers run.
     """
     if starts_with(value, b'"'):
-        return ToolChoice(_mode(decoded(value, str, param="tool_choice")))
+        return ToolChoice(_mode(decoded(value, str, param="tool_choice"))), ()
     choice = decoded(value, _Choice, param="tool_choice")
     if choice.type == "allowed_tools":
-        names = tuple(_resolved(each, tools) for each in choice.tools or () if each.type in _CALLABLE)
-        return ToolChoice(_mode(choice.mode), allowed=names)
-    return ToolChoice(ToolChoiceMode.REQUIRED, name=_resolved(choice, tools))
+        return _allowed(choice, tools)
+    return ToolChoice(ToolChoiceMode.REQUIRED, name=_resolved(choice, tools)), ()
+
+
+def _allowed(choice: _Choice, tools: tuple[Tool, ...]) -> tuple[ToolChoice, tuple[Loss, ...]]:
+    """A choice among some tools; where OpenAI's servers would run all of them, none is left to call."""
+    mode, listed = _mode(choice.mode), choice.tools or []
+    names = tuple(_resolved(each, tools) for each in listed if each.type in _CALLABLE)
+    losses = () if len(names) == len(listed) else (Loss("tool_choice.tools", matters=True),)
+    if names or not listed:
+        return ToolChoice(mode, allowed=names), losses
+    if mode is ToolChoiceMode.REQUIRED:
+        raise TranslationError("This model has none of the tools that it must choose from.", param="tool_choice")
+    return ToolChoice(ToolChoiceMode.NONE), losses
 
 
 def _mode(word: str) -> ToolChoiceMode:

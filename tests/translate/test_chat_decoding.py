@@ -310,6 +310,25 @@ STREAMS: dict[str, tuple[list[bytes], tuple[ReplyPart, ...], Finish]] = {
 each_stream = pytest.mark.parametrize(("chunks", "parts", "finish"), STREAMS.values(), ids=STREAMS)
 
 
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        [{"type": "url_citation", "url_citation": {"url": None, "title": "t"}}],
+        [{"type": "url_citation", "url_citation": {"url": ""}}],
+        [{"type": "url_citation", "url_citation": {"title": "t"}}],
+        [{"type": "url_citation", "url_citation": None}],
+        [{"type": "url_citation", "url_citation": {"url": 3}}],
+        [None],
+    ],
+)
+def test_a_source_without_an_address_is_passed_over(annotations: list[object]) -> None:
+    """The text it belongs to stays, streamed or whole."""
+    assert folded(chunk("stop", content="a", annotations=annotations), DONE).parts == (text("a"),)
+    message = {"role": "assistant", "content": "a", "annotations": annotations}
+    body = json.dumps({"id": "1", "choices": [{"message": message, "finish_reason": "stop"}]}).encode()
+    assert fold(decode_answer(body, names=ToolNames())).parts == (text("a"),)
+
+
 @each_stream
 def test_the_pieces_become_one_answer(chunks: list[bytes], parts: tuple[ReplyPart, ...], finish: Finish) -> None:
     """With the end that upstream announces, and without when there was a reason to finish."""
@@ -404,6 +423,34 @@ def test_c2m_stream_midstream_error(data: bytes, status: int) -> None:
     with pytest.raises(UpstreamStatus) as caught:
         decoder.feed(data)
     assert caught.value.status == status
+
+
+LATE_FAILURES = [(data, UpstreamStatus) for data, _ in ERRORS] + [
+    (b"data: {nonsense}\n\n", StreamInterrupted),
+    (chunk("error"), StreamInterrupted),
+    (chunk(tool_calls=[fragment("{}", index=0, id="a")]) + DONE, StreamInterrupted),  # never named
+]
+
+
+@pytest.mark.parametrize("reason", [None, "stop"])
+@pytest.mark.parametrize(("data", "failure"), LATE_FAILURES)
+def test_what_came_before_a_failure_is_given_out_first(
+    data: bytes, failure: type[Exception], reason: str | None
+) -> None:
+    """Also when one read holds both; then nothing more comes, and the failure is raised by whatever is called next."""
+    read = chunk(reason, content="a") + data
+    for go_on in (lambda decoder: decoder.feed(chunk(content="late")), lambda decoder: decoder.finish()):
+        decoder = ChatDecoder(names=ToolNames())
+        assert text("a") == fold(decoder.feed(read)).parts[0]
+        assert decoder.done
+        for _ in range(2):
+            with pytest.raises(failure):
+                go_on(decoder)
+
+
+def test_the_last_event_counts_without_its_empty_line() -> None:
+    """What it says is part of the answer, not only that it ends."""
+    assert folded(chunk(content="a"), chunk("stop", content="b").rstrip()).parts == (text("ab"),)
 
 
 def test_c2m_stream_text_after_tool() -> None:

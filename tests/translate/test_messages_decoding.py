@@ -1,6 +1,7 @@
 """What Copilot's Messages endpoint answers becomes neutral events, whole or streamed, however the bytes were cut."""
 
 import json
+import re
 from collections.abc import Iterable
 
 import pytest
@@ -322,8 +323,10 @@ DAMAGED = [
 @pytest.mark.parametrize("stream", DAMAGED)
 def test_damaged_streams(stream):
     """What is not Anthropic's protocol ends the answer at once."""
+    decoder = MessagesDecoder(names=ToolNames())
     with pytest.raises(StreamInterrupted):
-        MessagesDecoder(names=ToolNames()).feed(stream)
+        decoder.feed(stream) + decoder.feed(b"")
+    assert decoder.done
 
 
 @pytest.mark.parametrize(
@@ -332,9 +335,45 @@ def test_damaged_streams(stream):
 )
 def test_error_events(error, status):
     """An error event is upstream's error, with the status that belongs to it."""
+    failed = sse({"type": "error", "error": error})
     with pytest.raises(UpstreamStatus) as caught:
-        MessagesDecoder(names=ToolNames()).feed(sse(START, *text("a"), {"type": "error", "error": error}))
+        MessagesDecoder(names=ToolNames()).feed(failed)
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize("told", [[], [ending()]])
+@pytest.mark.parametrize(
+    ("data", "failure"),
+    [
+        (sse({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}), UpstreamStatus),
+        (b"data: {nonsense}\n\n", StreamInterrupted),
+    ],
+)
+def test_what_came_before_a_failure_is_given_out_first(told, data, failure):
+    """Also when one read holds both; then nothing more comes, and the failure is raised by whatever is called next."""
+    before = sse(START, *text("a"), *told)
+    expected = MessagesDecoder(names=ToolNames()).feed(before)
+    for go_on in (lambda decoder: decoder.feed(sse(*text("late", 1))), lambda decoder: decoder.finish()):
+        decoder = MessagesDecoder(names=ToolNames())
+        assert decoder.feed(before + data) == expected
+        assert decoder.done
+        for _ in range(2):
+            with pytest.raises(failure):
+                go_on(decoder)
+
+
+@pytest.mark.parametrize("message_id", ["msg_1", "", None, "é" * 100])
+def test_calls_without_an_id_get_one(message_id):
+    """A legal one, another for each call, the same for the same answer, streamed or whole; only calls get any."""
+    first = {"type": "message_start", "message": {"id": message_id, "usage": USAGE}}
+    calls = [each for index in range(2) for each in (call(index, id=""), stop(index))]
+    stream = sse(first, *calls, *text("a", 2), ending(), STOP)
+    *made, none = [part.id for part in fold(decode([stream])).parts]
+    assert len(set(made)) == 2
+    assert all(re.fullmatch(r"call_[A-Za-z0-9_-]{1,59}", id) for id in made)
+    assert none == ""
+    content = [{"type": "tool_use", "name": "f", "input": {}}, {"type": "tool_use", "id": None, "name": "f"}]
+    assert [part.id for part in fold(answer(content=content, id=message_id)).parts] == made
 
 
 def answer(names: ToolNames | None = None, **fields: object) -> list[Event]:

@@ -100,6 +100,32 @@ def test_parts(events, blocks):
     assert whole(told)["content"] == blocks
 
 
+@pytest.mark.parametrize(
+    ("fragments", "arguments", "told"),
+    [
+        ([" "], {}, []),
+        (["\n", " ", "\t"], {}, []),
+        (["null"], {}, []),
+        (["n", "ul", "l "], {}, []),
+        ([" ", "\n{", '"a": ', "1}"], {"a": 1}, ["{", '"a": ', "1}"]),
+        (['{"a":', " ", "null", "}"], {"a": None}, ['{"a":', " ", "null", "}"]),
+    ],
+)
+def test_arguments_begin_with_what_counts(fragments, arguments, told):
+    """The library parses at every event, so no blank and no ``null`` comes first; in between nothing changes."""
+    events = answer(*part(0, Kind.TOOL_CALL, *fragments, id="t", name="f"), finish=Finish.TOOL_CALLS)
+    streamed = encode(events)
+    assert [each["delta"]["partial_json"] for each in streamed if each["type"] == "content_block_delta"] == told
+    assert content(streamed) == whole(events)["content"]
+    assert content(streamed)[0]["input"] == arguments
+
+
+def test_arguments_that_only_begin_like_null_are_told():
+    """Nothing that was held is lost."""
+    told = encode(answer(*part(0, Kind.TOOL_CALL, "nul", "x", id="t", name="f")))
+    assert [each["delta"]["partial_json"] for each in told if each["type"] == "content_block_delta"] == ["nulx"]
+
+
 def test_foreign_seals_come_back():
     """Another vendor's seal travels in an envelope that opens again."""
     (block,) = content(encode(answer(*part(0, Kind.THINKING, "a", seal=FOREIGN))))

@@ -37,6 +37,7 @@ SCHEMA = {"type": "object", "properties": {"type": {"type": "string"}}}
 SCHEMA_TEXT = json.dumps(SCHEMA).encode()
 TOOL = {"name": "f", "description": "d", "input_schema": SCHEMA}
 SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+FETCH = {"type": "web_fetch_20250910", "name": "web_fetch"}
 OPAQUE = Seal(SealOrigin.CHAT, "opaque")
 
 
@@ -273,7 +274,23 @@ def test_tool_choice(given, choice, parallel):
 
 def test_choice_without_tools():
     """Where all tools are gone there is nothing to choose."""
-    assert parse(tools=[SEARCH], tool_choice={"type": "auto"}).tool_choice is None
+    assert parse(tools=[FETCH], tool_choice={"type": "auto"}).tool_choice is None
+
+
+@pytest.mark.parametrize("tools", [[SEARCH], [TOOL, SEARCH]])
+@pytest.mark.parametrize(
+    ("given", "choice"),
+    [
+        ({"type": "tool", "name": "web_search"}, ToolChoice(ToolChoiceMode.REQUIRED, "web_search")),
+        ({"type": "any"}, ToolChoice(ToolChoiceMode.REQUIRED)),
+        ({"type": "auto"}, ToolChoice(ToolChoiceMode.AUTO)),
+        ({"type": "none"}, ToolChoice(ToolChoiceMode.NONE)),
+    ],
+)
+def test_choosing_the_search(tools, given, choice):
+    """The search of the web can be chosen, forced and forbidden: only the writer knows whether the model has it."""
+    told = parse(tools=tools, tool_choice=given)
+    assert (told.tool_choice, told.losses) == (choice, ())
 
 
 THINKING = [
@@ -386,9 +403,10 @@ REFUSED = [
     ({"tools": {}}, "tools"),
     ({"tools": [TOOL], "tool_choice": {"type": "sometimes"}}, "tool_choice.type"),
     ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "g"}}, "tool_choice.name"),
-    ({"tools": [SEARCH], "tool_choice": {"type": "tool", "name": "web_search"}}, "tool_choice.name"),
+    ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "web_search"}}, "tool_choice.name"),
+    ({"tools": [FETCH], "tool_choice": {"type": "tool", "name": "web_fetch"}}, "tool_choice.name"),
     ({"tools": [SEARCH], "tool_choice": {"type": "tool"}}, "tool_choice.name"),
-    ({"tools": [SEARCH], "tool_choice": {"type": "any"}}, "tool_choice"),
+    ({"tools": [FETCH], "tool_choice": {"type": "any"}}, "tool_choice"),
     ({"thinking": {"type": "deep"}}, "thinking.type"),
     ({"thinking": "yes"}, "thinking"),
     ({"output_config": {"effort": "huge"}}, "output_config.effort"),

@@ -181,7 +181,8 @@ ARGUMENTS = [
     ("", {}),
     ('{"a": 123456789012345678901234567890}', {"a": 123456789012345678901234567890}),
     ("[1]", {"value": [1]}),
-    ("null", {"value": None}),
+    ("null", {}),
+    (" null\n", {}),
     ('{"a":', {"raw": '{"a":'}),
     ('{"a": "\ud800"}', {"raw": '{"a": "?"}'}),
 ]
@@ -192,6 +193,24 @@ def test_arguments(arguments, expected):
     """The input of a call is an object, whatever the history holds, and its result is never orphaned."""
     told = messages(HELLO, assistant(ToolCall("t", "f", arguments)), user(ToolResult("t", (Text("r"),))))
     assert told[1]["content"] == [{"type": "tool_use", "id": "t", "name": "f", "input": expected}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "freeform", "lost"),
+    [
+        ("{}", False, False),
+        (" ", False, False),
+        ("null", False, False),
+        ("[1]", False, True),
+        ('{"a":', False, True),
+        ("raw", True, False),
+    ],
+)
+def test_arguments_that_are_no_object_are_named(arguments, freeform, lost):
+    """The model sees them in a wrapping that it did not write."""
+    call = ToolCall("t", "f", arguments, freeform=freeform)
+    _, losses = render(HELLO, assistant(call), user(ToolResult("t", (Text("r"),))))
+    assert losses == ((Loss("messages.tool_calls.arguments", matters=True),) if lost else ())
 
 
 def test_freeform_calls():

@@ -98,10 +98,10 @@ def test_everything() -> None:
     )
     assert body["instructions"] == "A\n\nB"
     assert (body["max_output_tokens"], body["temperature"], body["top_p"]) == (50, 0.5, 0.9)
-    assert (body["text"], body["top_logprobs"]) == ({"verbosity": "low"}, 2)
-    assert body["include"] == ["reasoning.encrypted_content", "message.output_text.logprobs"]
+    assert (body["text"], body.get("top_logprobs")) == ({"verbosity": "low"}, None)
+    assert body["include"] == ["reasoning.encrypted_content"]
     assert (body["metadata"], body["prompt_cache_key"]) == ({"a": "b"}, "k")
-    expected = {Loss("stop", matters=True), Loss("seed", matters=False), Loss("logit_bias", matters=True)}
+    expected = {Loss(name, matters=name != "seed") for name in ("stop", "seed", "logit_bias", "top_logprobs")}
     assert set(found.losses) == expected
 
 
@@ -216,6 +216,7 @@ def test_a_schema_that_is_not_strict_is_not_declared_so() -> None:
             },
             {"search_context_size": "low", "user_location": {"type": "approximate", "city": "Rome"}},
         ),
+        ({"web_search_options": b'{"user_location":{"type":"approximate"}}'}, {}),
         (
             {"web_search_options": b'{"user_location":{"city":"Rome"}}'},
             {"user_location": {"type": "approximate", "city": "Rome"}},
@@ -227,6 +228,48 @@ def test_web_search(extra: dict[str, bytes], sent: dict[str, object]) -> None:
     body, found = rendered(extra=extra)
     assert body["tools"] == [{"type": "web_search", **sent}]
     assert found.losses == ()
+
+
+SEARCH = {"web_search": b'{"type":"web_search"}'}
+SEARCHING = ToolChoice(REQUIRED, name="web_search")
+
+
+@pytest.mark.parametrize("tools", [(), (Tool(name="f"),)])
+@pytest.mark.parametrize(
+    ("choice", "sent"),
+    [
+        (ToolChoice(REQUIRED), "required"),
+        (ToolChoice(AUTO), "auto"),
+        (ToolChoice(ToolChoiceMode.NONE), "none"),
+    ],
+)
+def test_the_search_counts_as_a_tool(tools: tuple[Tool, ...], choice: ToolChoice, sent: object) -> None:
+    """Alone and among others: a choice is as good as with functions."""
+    body, found = rendered(extra=SEARCH, tools=tools, tool_choice=choice)
+    assert body["tools"][-1] == {"type": "web_search"}
+    assert (body["tool_choice"], found.losses) == (sent, ())
+
+
+@pytest.mark.parametrize("tools", [(), (Tool(name="f"),)])
+def test_the_search_can_be_forced(tools: tuple[Tool, ...]) -> None:
+    """By its type alone, as it stands among the tools; the library's types list older names only."""
+    conversation = Conversation(model="m", stream=False, turns=(HI,), extra=SEARCH, tools=tools, tool_choice=SEARCHING)
+    body = json.loads(render_request(conversation, PLAIN).body)
+    assert (body["tools"][-1], body["tool_choice"]) == ({"type": "web_search"}, {"type": "web_search"})
+
+
+def test_a_function_may_have_the_name_of_the_search() -> None:
+    """The client's own comes first."""
+    body, _ = rendered(extra=SEARCH, tools=(Tool(name="web_search"),), tool_choice=SEARCHING)
+    assert body["tool_choice"] == {"type": "function", "name": "web_search"}
+
+
+@pytest.mark.parametrize("choice", [SEARCHING, ToolChoice(AUTO, allowed=("g",))])
+def test_a_choice_names_what_is_there(choice: ToolChoice) -> None:
+    """What is not among the tools cannot be called."""
+    with pytest.raises(TranslationError) as caught:
+        rendered(tools=(Tool(name="f"),), tool_choice=choice)
+    assert caught.value.param == "tool_choice"
 
 
 TOOLS = (Tool(name="f"), Tool(name="a name with blanks"), Tool(name="c", freeform=True))
@@ -336,10 +379,40 @@ def test_what_the_assistant_said() -> None:
     assert items(Text("")) == []
 
 
-def test_an_image_of_the_assistant_has_no_place() -> None:
-    """It is named."""
-    _, found = rendered(HI, Turn(Role.ASSISTANT, (Text("a"), Image(url="https://e.com/a"))), HI)
-    assert found.losses == (Loss("input.assistant.content", matters=True),)
+def test_an_image_of_the_assistant_is_shown_by_the_user() -> None:
+    """The endpoint takes none of the assistant's; the next words of the user stand behind it."""
+    body, found = rendered(HI, Turn(Role.ASSISTANT, (Image(url="https://e.com/a"), Text("a"))), HI)
+    assert [item["role"] for item in body["input"]] == ["user", "assistant", "user"]
+    assert [part["type"] for part in body["input"][1]["content"]] == ["output_text"]
+    assert [part["type"] for part in body["input"][2]["content"]] == ["input_image", "input_text"]
+    assert found.losses == ()
+
+
+def test_an_image_of_the_assistant_stands_behind_the_results() -> None:
+    """Calls are answered first; and the image is the last word where there is no other."""
+    calling = Turn(Role.ASSISTANT, (IMAGE, ToolCall("c", "f", "{}")))
+    body, _ = rendered(HI, calling, Turn(Role.USER, (ToolResult("c", (Text("r"),)),)))
+    assert [item["type"] for item in body["input"]] == ["message", "function_call", "function_call_output", "message"]
+    assert body["input"][-1]["content"] == [IMAGE_PART]
+
+
+PNG = "iVBORw0KGgo="
+
+
+@pytest.mark.parametrize("media_type", ["image/jpg", "image/jpeg", "image/png", ""])
+def test_the_bytes_decide_the_type_of_an_image(media_type: str) -> None:
+    """Clients name it wrongly or not at all, in messages as in results."""
+    image = Image(media_type, PNG)
+    call = Turn(Role.ASSISTANT, (ToolCall("c", "f", "{}"),))
+    body, _ = rendered(Turn(Role.USER, (image,)), call, Turn(Role.USER, (ToolResult("c", (image,)),)))
+    urls = [body["input"][0]["content"][0]["image_url"], body["input"][2]["output"][0]["image_url"]]
+    assert urls == [f"data:image/png;base64,{PNG}"] * 2
+
+
+def test_what_is_no_image_is_refused() -> None:
+    """Upstream could not see it."""
+    with pytest.raises(BadRequest):
+        rendered(Turn(Role.USER, (Image("image/tiff", "AAAA"),)))
 
 
 def test_calls_stand_between_messages_in_order() -> None:

@@ -526,6 +526,7 @@ TOOLS = [
             },
             ToolChoice(REQUIRED, allowed=("ns__g",)),
         ),
+        ({"type": "allowed_tools", "tools": [{"type": "mcp"}]}, ToolChoice(ToolChoiceMode.NONE)),
         ({"type": "allowed_tools"}, ToolChoice(AUTO)),
     ],
 )
@@ -534,7 +535,28 @@ def test_tool_choices(choice: object, expected: ToolChoice | None) -> None:
     assert parsed(tools=TOOLS, tool_choice=choice).tool_choice == expected
 
 
-@pytest.mark.parametrize("choice", [{"type": "file_search"}, {"type": "mcp", "name": "x"}, {"type": "function"}])
+@pytest.mark.parametrize(
+    ("listed", "lost"),
+    [
+        ([{"type": "function", "name": "f"}], ()),
+        ([{"type": "function", "name": "f"}, {"type": "mcp"}], (Loss("tool_choice.tools", matters=True),)),
+        ([{"type": "web_search"}], (Loss("tool_choice.tools", matters=True),)),
+    ],
+)
+def test_allowed_tools_that_nobody_here_runs_are_named(listed: list[object], lost: tuple[Loss, ...]) -> None:
+    """A choice never becomes wider than the client's."""
+    assert parsed(tools=TOOLS, tool_choice={"type": "allowed_tools", "tools": listed}).losses == lost
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"type": "file_search"},
+        {"type": "mcp", "name": "x"},
+        {"type": "function"},
+        {"type": "allowed_tools", "mode": "required", "tools": [{"type": "web_search"}]},
+    ],
+)
 def test_a_tool_that_nobody_here_runs_cannot_be_chosen(choice: object) -> None:
     """The client demands what the model does not have."""
     error = refused(tools=TOOLS, tool_choice=choice)

@@ -146,6 +146,26 @@ def test_a_stream_that_breaks_off_is_never_a_success(upstream: str, client: str,
     assert ended
 
 
+FAILURES = {
+    "chat": {"error": {"message": "busy", "code": "rate_limited"}},
+    "messages": {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}},
+    "responses": {"type": "error", "code": "server_error", "message": "busy"},
+}
+
+
+@each_crossing
+def test_the_cut_of_a_stream_that_fails_does_not_matter(upstream: str, client: str) -> None:
+    """The text before the error reaches the client also when both arrive in one read."""
+    answer: list[Event] = [Started(), PartStarted(0, Kind.TEXT), PartDelta(0, "so far")]
+    before = dialects.wire(dialects.server_sent(upstream, sent(upstream, answer)))
+    whole = before + dialects.wire([{"data": json.dumps(FAILURES[upstream])}])
+    at_once = received(upstream, client, whole)
+    assert "so far" in json.dumps(at_once)
+    CHECKS[client](at_once, complete=False)
+    for cuts in ([whole[:-9], whole[-9:]], [before, whole[len(before) :]], [bytes([byte]) for byte in whole]):
+        assert dialects.stream(upstream, client, cuts, ASKED) == at_once
+
+
 @each_crossing
 @given(events=answers(written=True))
 @few

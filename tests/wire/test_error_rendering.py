@@ -447,6 +447,34 @@ def test_error_under_success(body: bytes, status: int) -> None:
     assert error_under_success(body).status == status
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "empty_image_file",
+        "failed_to_download_image",
+        "image_content_policy_violation",
+        "image_file_not_found",
+        "image_file_too_large",
+        "image_parse_error",
+        "image_too_large",
+        "image_too_small",
+        "invalid_base64_image",
+        "invalid_image",
+        "invalid_image_format",
+        "invalid_image_mode",
+        "invalid_image_url",
+        "unsupported_image_media_type",
+    ],
+)
+def test_a_bad_image_is_the_client_s_mistake(code: str) -> None:
+    """The codes that the Responses API has for images are refusals, in a failed response as in an error event."""
+    for body in ({"type": "response.failed", "response": {"error": {"code": code, "message": "m"}}}, {"code": code}):
+        failure = error_under_success(json.dumps(body).encode())
+        assert failure.status == 400
+        told = json.loads(render_error(failure, Dialect.CHAT, request_id="r", now=0.0).body)
+        assert told["error"]["type"] == "invalid_request_error"
+
+
 def test_paths() -> None:
     """Each dialect that upstream speaks has its path there; in the others nobody asks a model."""
     assert set(UPSTREAM_PATHS) == set(Dialect) - {Dialect.GEMINI, Dialect.OLLAMA}
