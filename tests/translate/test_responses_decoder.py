@@ -523,7 +523,7 @@ def test_failures(failure: dict[str, object], status: int) -> None:
     assert caught.value.status == status
     decoder = ResponsesDecoder(names=ToolNames())
     assert decoder.feed(wire(CREATED, delta(0, "x"), failure)) == [Started("R1", "gpt-5.4"), *text_part(0, "x")[:2]]
-    assert not decoder.done
+    assert decoder.done
     for again in (decoder.finish, lambda: decoder.feed(b"")):
         with pytest.raises(UpstreamStatus) as caught:
             again()
