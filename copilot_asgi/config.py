@@ -106,16 +106,22 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = False
     max_body: Annotated[int, Meta(description="Largest request body, in bytes.")] = 32 * 1024 * 1024
     max_streams: Annotated[int, Meta(description="Model calls that may be under way at once.")] = 64
-    connect_timeout: Annotated[float, Meta(description="To open a connection upstream.")] = 10.0
-    head_timeout: Annotated[float, Meta(description="From the request being sent to the head of its response.")] = 300.0
-    idle_timeout: Annotated[float, Meta(description="Between two pieces of a response.")] = 300.0
-    body_timeout: Annotated[float, Meta(description="For the client's request body to arrive.")] = 30.0
-    auth_timeout: Annotated[float, Meta(description="For each login, token and catalog call.")] = 30.0
-    queue_timeout: Annotated[float, Meta(description="To wait for a place while `max_streams` are under way.")] = 30.0
+    connect_timeout: Annotated[float, Meta(description="Seconds to open a connection upstream.")] = 10.0
+    head_timeout: Annotated[float, Meta(description="Seconds from sending a request to the head of its response.")] = (
+        300.0
+    )
+    idle_timeout: Annotated[float, Meta(description="Seconds between two pieces of a response.")] = 300.0
+    body_timeout: Annotated[float, Meta(description="Seconds for the client's request body to arrive.")] = 30.0
+    auth_timeout: Annotated[float, Meta(description="Seconds for each login, token and catalog call.")] = 30.0
+    queue_timeout: Annotated[
+        float, Meta(description="Seconds to wait for a place while `max_streams` are under way.")
+    ] = 30.0
     keep_alive_interval: Annotated[
-        float, Meta(description="Of silence in a stream before the client is told that it is alive.")
+        float, Meta(description="Seconds of silence in a stream before the client hears that it is alive.")
     ] = 15.0
-    drain_timeout: Annotated[float, Meta(description="That streams get to finish when `serve` is stopped.")] = 10.0
+    drain_timeout: Annotated[float, Meta(description="Seconds that streams get to finish when `serve` is stopped.")] = (
+        10.0
+    )
     log_level: Annotated[
         LogLevel, Meta(description="Least important log line of `serve`: `debug`, `info`, `warning`, `error`.")
     ] = LogLevel.INFO

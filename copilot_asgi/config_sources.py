@@ -22,6 +22,8 @@ __all__ = ["FILE_NAME", "PREFIX", "Loaded", "load", "shown"]
 PREFIX = "COPILOT_ASGI_"
 FILE_NAME = "copilot-asgi.toml"
 LISTS = frozenset({"api_keys", "allowed_hosts", "cors_origins", "model_aliases"})
+# What a value of a plain type is called; none of these holds a secret.
+_WORDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number"}
 _TYPES = get_type_hints(Settings, include_extras=True)
 
 
@@ -95,6 +97,9 @@ def _convert(key: str, value: object, place: str) -> object:
     try:
         return msgspec.convert(value, _TYPES[key], strict=False, dec_hook=_from_text)
     except msgspec.ValidationError as error:
+        kind = get_type_hints(Settings)[key]
+        if kind in _WORDS and isinstance(value, str):
+            raise ConfigError(f"{key}: {value!r} (from {place}) is not {_WORDS[kind]}.") from None
         raise ConfigError(f"{key}: the value from {place} does not fit: {str(error).lower()}.{_choices(key)}") from None
 
 

@@ -67,7 +67,7 @@ def test_lists_come_from_the_file_as_lists(empty_directory: Path) -> None:
     [
         ({"COPILOT_ASGI_POTR": "1"}, ["potr", "environment", "Did you mean port?"]),
         ({"COPILOT_ASGI_ZZZZZZ": "1"}, ["zzzzzz", "no such setting"]),
-        ({"COPILOT_ASGI_PORT": "x"}, ["port", "environment", "int"]),
+        ({"COPILOT_ASGI_PORT": "x"}, ["port: 'x'", "environment", "a whole number"]),
         ({"COPILOT_ASGI_PORT": "70000"}, ["port: 70000 is not a port", "set by environment"]),
         ({"COPILOT_ASGI_IDENTITY": "cat"}, ["identity", "editor or own_app"]),
         ({"COPILOT_ASGI_IDENTITY": "own_app"}, ["own_app needs client_id"]),

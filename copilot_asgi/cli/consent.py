@@ -17,13 +17,17 @@ from copilot_asgi.upstream.client import Upstream
 __all__ = ["EDITOR_WARNING", "ensure_consent"]
 
 EXPLANATION = (
-    "GitHub Copilot's API is not published for programs like this one. With the setting identity = editor, this",
-    "program presents itself to Copilot as a code editor. Before you agree, know that this",
+    (
+        "GitHub Copilot's API is not published for programs like this one. With the setting identity = editor, this "
+        "program presents itself to Copilot as a code editor. Before you agree, know that this"
+    ),
     "  - is not supported by GitHub and may stop working on any day,",
     "  - may be against GitHub's terms, and",
     "  - may lead to the suspension of your Copilot access or of your account.",
-    "It is meant for one person, on this machine, with that person's own subscription: no sharing, no pooling of",
-    "accounts, no bulk use. The alternative is identity = own_app: a GitHub app of your own, under its own name.",
+    (
+        "It is meant for one person, on this machine, with that person's own subscription: no sharing, no pooling of "
+        "accounts, no bulk use. The alternative is identity = own_app: a GitHub app of your own, under its own name."
+    ),
 )
 
 EDITOR_WARNING = (

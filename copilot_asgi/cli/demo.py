@@ -55,14 +55,23 @@ async def _demo(directory: Path, port: int, once: bool, stop: StopSignals) -> No
     failure: CopilotASGIError | None = None
     async with anyio.create_task_group() as tasks:
         start = partial(_start, tasks.start, stop)
-        try:
-            await _show(directory, port, start, _talk if once else partial(_wait, stop))
-        except CopilotASGIError as error:
-            failure = error
+        with anyio.CancelScope() as scope:
+            tasks.start_soon(_cancel_when_stopped, stop, scope)
+            try:
+                await _show(directory, port, start, _talk if once else _stay)
+            except CopilotASGIError as error:
+                failure = error
         # The servers end by themselves, in order; an error that went through the group would cut them off.
         stop.request()
     if failure is not None:
         raise failure
+    if once and scope.cancelled_caught:
+        raise click.Abort
+
+
+async def _cancel_when_stopped(stop: StopSignals, scope: anyio.CancelScope) -> None:
+    await stop.wait()
+    scope.cancel()
 
 
 Start = Callable[[ASGIApp, int, Callable[[], Awaitable[None]]], Awaitable[str]]
@@ -135,10 +144,10 @@ async def _talk(url: str, simulator: "Simulator") -> None:
         raise CopilotASGIError(f"The simulation found requests that Copilot would not take: {broken}.")
 
 
-async def _wait(stop: StopSignals, url: str, simulator: "Simulator") -> None:  # noqa: ARG001 - as _talk
+async def _stay(url: str, simulator: "Simulator") -> None:  # noqa: ARG001 - as _talk
     for line in usage_lines(url, needs_key=False):
         terminal.say(line)
     body = '{"model": "gpt-5-mini", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}'
     terminal.say(f"curl -N {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'")
     terminal.say("Ctrl-C ends it.")
-    await stop.wait()
+    await anyio.sleep_forever()

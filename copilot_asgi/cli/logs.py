@@ -18,7 +18,7 @@ from copilot_asgi.secret import Secret, redact
 __all__ = ["configure"]
 
 # Libraries that would log each request, whatever our own level is.
-QUIET = ("httpx", "httpcore", "uvicorn.access", "hypercorn.access", "granian.access", "asyncio")
+QUIET = ("httpx", "httpcore", "uvicorn.access", "uvicorn.error", "hypercorn.access", "granian.access", "asyncio")
 
 _STEERING = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\ufffd")
 

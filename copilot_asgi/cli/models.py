@@ -16,6 +16,7 @@ from copilot_asgi.wire.models import Model
 __all__ = ["models"]
 
 COLUMNS = ("model", "vendor", "context", "output", "price", "APIs")
+NUMBERS = COLUMNS[2:4]
 
 DOLLARS_A_CREDIT = 0.01
 
@@ -59,13 +60,16 @@ def _show_json(found: Iterable[Model]) -> None:
 
 
 def _show(found: Iterable[Model]) -> None:
-    terminal.say_table(COLUMNS, [_cells(model) for model in found])
+    listed = list(found)
+    terminal.say_table(COLUMNS, [_cells(model) for model in listed], numbers=NUMBERS)
+    if not all(model.is_enabled for model in listed):
+        terminal.note("off: switched off for this account; enable it in your Copilot settings on GitHub.")
 
 
 def _cells(model: Model) -> tuple[str, ...]:
     limits = model.limits
-    spoken = ", ".join(dialect.value for dialect in model.dialects) or "none of ours"
-    apis = spoken if model.is_enabled else f"{spoken} (switched off: enable it in your Copilot settings on GitHub)"
+    spoken = ", ".join(dialect.value for dialect in model.dialects) or "not served"
+    apis = spoken if model.is_enabled else f"{spoken} (off)"
     return (
         model.id,
         model.vendor or "",

@@ -6,7 +6,7 @@ direction of writing are taken out. Colours follow the terminal and ``NO_COLOR``
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 import msgspec
 from rich.console import Console
@@ -31,7 +31,9 @@ def plain(text: str) -> str:
 
 def console(*, stderr: bool = False) -> Console:
     """A console on what is stdout (or stderr) now."""
-    output = Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
+    output = Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+    # On a terminal lines break between words; elsewhere a line stays one, for whoever reads it.
+    output.soft_wrap = not output.is_terminal
     if not output.is_terminal:
         output.width = WIDTH
     return output
@@ -64,11 +66,11 @@ def say_json(value: object) -> None:
     sys.stdout.flush()
 
 
-def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Rows under headings, on stdout; the first column is never cut."""
+def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Container[str] = ()) -> None:
+    """Rows under headings, on stdout; the first column and those of ``numbers`` are never cut."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(columns):
-        table.add_column(Text(name), no_wrap=index == 0, overflow="fold")
+        table.add_column(Text(name), no_wrap=index == 0 or name in numbers, overflow="fold")
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
     console().print(table, soft_wrap=False)

@@ -49,7 +49,9 @@ class ApiKeys:
         """The caller; raises ``Unauthenticated`` without a key, with two different ones, or with an unknown one."""
         given = _presented(headers)
         if not given:
-            raise Unauthenticated("No key was given. Send one as 'Authorization: Bearer KEY' or 'x-api-key: KEY'.")
+            raise Unauthenticated(
+                "No key was given. Send one in the authorization header (as a bearer token) or in x-api-key."
+            )
         if len(given) > 1:
             raise Unauthenticated("Two different keys were given. Send one, in Authorization or in x-api-key.")
         digest = _digest(given.pop())

@@ -206,8 +206,8 @@ def test_prices_are_told_as_far_as_the_catalog_does(billing, price) -> None:
 
 def test_a_model_that_cannot_be_used_says_why() -> None:
     """Switched off by policy, or for editors' completions only."""
-    assert "switched off" in cells({"policy": {"state": "disabled"}})[5]
-    assert cells({"supported_endpoints": ["/completions"]})[5] == "none of ours"
+    assert cells({"policy": {"state": "disabled"}})[5] == "chat (off)"
+    assert cells({"supported_endpoints": ["/completions"]})[5] == "not served"
     assert cells({})[1:4] == ("", "", "")
 
 

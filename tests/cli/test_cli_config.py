@@ -66,7 +66,7 @@ def test_secrets_are_no_options() -> None:
     ("arguments", "status", "said"),
     [
         (["--port", "99999"], 2, "port: 99999 is not a port"),
-        (["--port", "x"], 2, "port: the value from the arguments does not fit"),
+        (["--port", "x"], 2, "port: 'x' (from the arguments) is not a whole number"),
         (["--identity", "nobody"], 2, "'nobody' is not one of 'editor', 'own_app'"),
         (["--config", "missing.toml"], 2, "missing.toml does not exist"),
         (["--prot", "1"], 2, "--port"),

@@ -168,3 +168,14 @@ async def test_whatever_is_wrong_fails_the_conversation(changes, fault, monkeypa
     monkeypatch.setattr(httpx, "AsyncClient", answering(changes))
     with pytest.raises(CopilotASGIError, match=fault):
         await demo_conversation.converse("http://h:1")
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("line", ["simulator", "sign-in", "signed in"])
+def test_a_signal_at_any_time_ends_it(line: str, home: Path) -> None:
+    """Also while it signs in: it does not go on asking a server that has gone."""
+    with running("demo", env={**clean_environment(), "TMPDIR": str(home)}, cwd=home) as process:
+        process.wait_for(line)
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+    assert list(home.iterdir()) == []
