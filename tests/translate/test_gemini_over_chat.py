@@ -58,7 +58,7 @@ def parsed(body: dict) -> Conversation:
     return parse_request(read_object(json.dumps(body).encode()), stream=False)
 
 
-def test_functions_of_one_name_without_ids() -> None:
+def test_g2c_req_functions() -> None:
     """Schemas get lower-case types, two calls two ids, and the results find them in order."""
     body = json.loads(dialects.rendered("chat", parsed(REQUEST)).body)
     [tool] = body["tools"]
@@ -81,7 +81,7 @@ def test_every_upstream_takes_the_request(upstream: str) -> None:
     sdk_models.check_request(upstream, json.loads(dialects.rendered(upstream, parsed(REQUEST)).body))
 
 
-def test_usage_arithmetic() -> None:
+def test_c2g_resp_usage() -> None:
     """Thoughts count beside the answer, cached tokens within the prompt, calls end ordinarily with objects."""
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
     completion = {

@@ -357,7 +357,7 @@ def test_strict_needs_structured_outputs():
     assert "strict" not in told["tools"][0]
 
 
-def test_schema_fixups():
+def test_c2m_req_schema_fixups():
     """Schemas without parameters, with ``$schema``, and with branches at the root are mended."""
     branches = {"anyOf": [{"type": "object", "properties": {name: {}}, "required": [name]} for name in "ab"]}
     dialect = {"$schema": "x", "type": "object", "properties": {"a": {}}}

@@ -62,7 +62,7 @@ def test_the_request_over_chat() -> None:
     ]
 
 
-def test_a_chat_stream_becomes_lines() -> None:
+def test_c2o_stream_ndjson() -> None:
     """Text, a call that is whole with an object, and a last line that counts; nobody had to ask for a stream."""
     begun = {"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":'}}
     deltas = (
