@@ -15,8 +15,8 @@ from copilot_asgi.wire.models import Model
 
 __all__ = ["models"]
 
-COLUMNS = ("model", "vendor", "context", "output", "price", "APIs")
-NUMBERS = COLUMNS[2:4]
+COLUMNS = ("model", "context", "output", "price", "APIs", "vendor")
+NUMBERS = ("context", "output")
 
 DOLLARS_A_CREDIT = 0.01
 
@@ -72,11 +72,11 @@ def _cells(model: Model) -> tuple[str, ...]:
     apis = spoken if model.is_enabled else f"{spoken} (off)"
     return (
         model.id,
-        model.vendor or "",
         _tokens(limits.max_context_window_tokens),
         _tokens(limits.max_output_tokens),
         _price(model),
         apis,
+        model.vendor or "",
     )
 
 

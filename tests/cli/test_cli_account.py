@@ -165,7 +165,7 @@ def test_usage_without_an_account_is_an_error(home, capsys) -> None:
 def test_models_are_a_table_or_json(signed_in, capsys) -> None:
     """Each model with its limits, its price, and the APIs it speaks; JSON is the catalog's own."""
     table = output(["models"], capsys).splitlines()
-    assert table[0].split() == ["model", "vendor", "context", "output", "price", "APIs"]
+    assert table[0].split() == ["model", "context", "output", "price", "APIs", "vendor"]
     mini = next(line for line in table if line.startswith("gpt-5-mini "))
     assert "264,000" in mini
     assert "included" in mini
@@ -201,13 +201,13 @@ def cells(entry: dict[str, object]) -> tuple[str, ...]:
 )
 def test_prices_are_told_as_far_as_the_catalog_does(billing, price) -> None:
     """Multipliers and token prices, nested or flat; what cannot be read is left out."""
-    assert cells({"billing": billing})[4] == price
+    assert cells({"billing": billing})[3] == price
 
 
 def test_a_model_that_cannot_be_used_says_why() -> None:
     """Switched off by policy, or for editors' completions only."""
-    assert cells({"policy": {"state": "disabled"}})[5] == "chat (off)"
-    assert cells({"supported_endpoints": ["/completions"]})[5] == "not served"
+    assert cells({"policy": {"state": "disabled"}})[4] == "chat (off)"
+    assert cells({"supported_endpoints": ["/completions"]})[4] == "not served"
     assert cells({})[1:4] == ("", "", "")
 
 
