@@ -17,6 +17,7 @@ from copilot_asgi.translate.chat_history import read_messages
 from copilot_asgi.translate.chat_render import render_request
 from copilot_asgi.translate.chat_tools import read_tools
 from copilot_asgi.translate.conversation import Conversation, Effort, Format, Loss, Reasoning, Sampling
+from copilot_asgi.translate.typed_fields import read_fields
 from copilot_asgi.wire.shallow import NOT_JSON, NULL, Fields, is_null
 
 __all__ = ["parse_request", "render_request"]
@@ -124,7 +125,7 @@ def parse_request(fields: Fields, *, stream: bool) -> Conversation:
     present = {name: value for name, value in fields.items() if not is_null(value)}
     if "messages" not in present:
         raise BadRequest("The field 'messages' is missing.", code="missing_field", param="messages")
-    options = _options(present)
+    options = read_fields(_decoder, present, code="invalid_value")
     _refuse_unservable(options)
     history = read_messages(present["messages"])
     toolbox = read_tools(present)
@@ -145,25 +146,6 @@ def parse_request(fields: Fields, *, stream: bool) -> Conversation:
         legacy_functions=toolbox.legacy,
         losses=(*history.losses, *toolbox.losses, *_losses(present)),
     )
-
-
-def _options(fields: Fields) -> _Options:
-    given = {name: fields[name] for name in fields if name in _LOOKED_INTO}
-    try:
-        return _decoder.decode(msgspec.json.encode(given))
-    except NOT_JSON:
-        name = next((name for name, value in given.items() if not _is_readable(name, value)), None)
-        raise BadRequest(
-            f"The field '{name}' is not what the API describes.", code="invalid_value", param=name
-        ) from None
-
-
-def _is_readable(name: str, value: msgspec.Raw) -> bool:
-    try:
-        _decoder.decode(msgspec.json.encode({name: value}))
-    except NOT_JSON:
-        return False
-    return True
 
 
 def _refuse_unservable(options: _Options) -> None:

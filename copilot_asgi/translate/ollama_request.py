@@ -16,7 +16,8 @@ from copilot_asgi.translate.chat_tools import Toolbox, read_tools
 from copilot_asgi.translate.conversation import Conversation, Loss, Role, Text, Turn
 from copilot_asgi.translate.ollama_messages import History, images_of, read_messages
 from copilot_asgi.translate.ollama_options import Options, read_format, read_options, read_thinking
-from copilot_asgi.wire.shallow import NOT_JSON, Fields, is_null
+from copilot_asgi.translate.typed_fields import read_fields
+from copilot_asgi.wire.shallow import Fields, is_null
 
 __all__ = ["is_load_request", "parse_generate_request", "parse_request", "plain_model", "wants_stream"]
 
@@ -73,7 +74,7 @@ def parse_request(fields: Fields, *, stream: bool) -> Conversation:
 def parse_generate_request(fields: Fields, *, stream: bool) -> Conversation:
     """The conversation of ``/api/generate``: one prompt. Raises ``BadRequest`` naming the field that cannot be read."""
     given = _present(fields)
-    asked = _prompt(given)
+    asked = read_fields(_prompt_decoder, given, code="invalid_type")
     turn = Turn(Role.USER, (Text(asked.prompt or ""), *images_of(asked.images or ())))
     history = History((Text(asked.system),) if asked.system else (), (turn,), ())
     return _conversation(given, history, Toolbox(), stream=stream, served=_GENERATE)
@@ -82,9 +83,11 @@ def parse_generate_request(fields: Fields, *, stream: bool) -> Conversation:
 def _conversation(
     fields: Fields, history: History, toolbox: Toolbox, *, stream: bool, served: frozenset[str]
 ) -> Conversation:
+    model = {name: fields[name] for name in fields.keys() & {"model"}}
+    asked = read_fields(_prompt_decoder, model, code="invalid_type")
     options = read_options(fields["options"]) if "options" in fields else Options()
     return Conversation(
-        model=plain_model(_prompt({name: fields[name] for name in fields.keys() & {"model"}}).model),
+        model=plain_model(asked.model),
         stream=stream,
         system=history.system,
         turns=history.turns,
@@ -100,25 +103,6 @@ def _conversation(
 
 def _present(fields: Fields) -> dict[str, msgspec.Raw]:
     return {name: value for name, value in fields.items() if not is_null(value)}
-
-
-def _prompt(fields: Fields) -> _Prompt:
-    known = {name: fields[name] for name in fields if name in _Prompt.__struct_fields__}
-    try:
-        return _prompt_decoder.decode(msgspec.json.encode(known))
-    except NOT_JSON:
-        name = next((name for name, value in known.items() if not _is_readable(name, value)), None)
-        raise BadRequest(
-            f"The field '{name}' is not what the API describes.", code="invalid_type", param=name
-        ) from None
-
-
-def _is_readable(name: str, value: msgspec.Raw) -> bool:
-    try:
-        _prompt_decoder.decode(msgspec.json.encode({name: value}))
-    except NOT_JSON:
-        return False
-    return True
 
 
 def _losses(fields: Fields, served: frozenset[str]) -> list[Loss]:
