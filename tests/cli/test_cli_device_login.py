@@ -128,12 +128,13 @@ async def test_the_code_is_copied_by_the_first_program_found(attach: Callable[[]
 
 @pytest.mark.parametrize("text", ["#!/bin/sh\nexit 3\n", "no program at all"])
 async def test_a_clipboard_that_fails_is_no_error(text, attach: Callable[[], Screen], tmp_path: Path) -> None:
-    """The code stands on the screen anyway."""
-    attach()
+    """The terminal has the code anyway, and no word of the program's."""
+    screen = attach()
     program = tmp_path / "pbcopy"
     program.write_text(text)
     program.chmod(0o700)
     await clipboard.copy("ABCD-EFGH")
+    assert screen.getvalue() == f"\x1b]52;c;{base64.b64encode(b'ABCD-EFGH').decode()}\a"
 
 
 async def test_without_a_terminal_nothing_is_copied(tmp_path: Path, monkeypatch, capsys) -> None:

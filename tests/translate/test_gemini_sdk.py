@@ -1,9 +1,11 @@
-"""Google's own library against what we write, where it is installed."""
+"""Google's own library against what we write."""
 
 import json
 
 import httpx
 import pytest
+from google import genai
+from google.genai import types
 
 from copilot_asgi.errors import StreamInterrupted
 from copilot_asgi.translate.conversation import (
@@ -36,9 +38,6 @@ from copilot_asgi.translate.gemini_stream import GeminiEncoder, render_reply
 from copilot_asgi.wire.dialect import Dialect, error_event
 from copilot_asgi.wire.models import Model
 from copilot_asgi.wire.shallow import read_object
-
-genai = pytest.importorskip("google.genai", reason="google-genai is not installed")
-types = genai.types
 
 ASKED = Conversation(
     model="gpt-4.1",

@@ -1,8 +1,9 @@
-"""Ollama's own library against what we write, where it is installed."""
+"""Ollama's own library against what we write."""
 
 import json
 
 import httpx
+import ollama
 import pytest
 
 from copilot_asgi.errors import StreamInterrupted
@@ -32,8 +33,6 @@ from copilot_asgi.translate.ollama_stream import (
 from copilot_asgi.wire.dialect import Dialect, error_event
 from copilot_asgi.wire.models import Model
 from copilot_asgi.wire.shallow import read_object
-
-ollama = pytest.importorskip("ollama", reason="ollama is not installed")
 
 ASKED = Conversation(model="gpt-4.1", stream=True, turns=(Turn(Role.USER, (Text("hello"),)),))
 EVENTS: list[Event] = [
