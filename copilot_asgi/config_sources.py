@@ -21,9 +21,25 @@ __all__ = ["FILE_NAME", "PREFIX", "Loaded", "load", "shown"]
 
 PREFIX = "COPILOT_ASGI_"
 FILE_NAME = "copilot-asgi.toml"
-LISTS = frozenset({"api_keys", "allowed_hosts", "cors_origins", "model_aliases"})
+LISTS = frozenset(
+    {
+        "allowed_hosts",
+        "api_keys",
+        "approval_allow_callers",
+        "approval_allow_models",
+        "budget",
+        "cors_origins",
+        "fallbacks",
+        "model_aliases",
+        "rate_limit",
+    }
+)
 # What a value of a plain type is called; none of these holds a secret.
-_WORDS: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number"}
+_WORDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+}
 _TYPES = get_type_hints(Settings, include_extras=True)
 
 

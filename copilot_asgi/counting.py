@@ -78,7 +78,8 @@ class CountTokens:
 
     async def _ask_once(self, exchange: Exchange, route: Route) -> int | None:
         opened = await self._upstream.opened()
-        account = await self._upstream.resolve_account(exchange.caller)
+        account = exchange.account
+        assert account is not None
         credential = await opened.credentials.credential(account)
         plan = plan_native(exchange.request, route, answer_id=exchange.id, now=0)
         exchange.turn = plan.turn

@@ -12,7 +12,7 @@ import anyio
 import msgspec
 
 from copilot_asgi.errors import BodyTimeout, BodyTooLarge
-from copilot_asgi.exchange import Head, Headers, Part
+from copilot_asgi.exchange import Arrival, Head, Headers, Part
 
 __all__ = ["ClientDisconnected", "Incoming", "Responder", "incoming", "read_body", "run_until_gone"]
 
@@ -45,12 +45,27 @@ class Incoming(msgspec.Struct, frozen=True):
     headers: Headers
     client: str | None
     http1: bool
+    user: object = None
+    session: object = None
 
     @property
     def has_body(self) -> bool:
         """Whether a body follows the head (RFC 9112, 6.3)."""
         names = {name for name, value in self.headers if value != b"0"}
         return b"content-length" in names or b"transfer-encoding" in names
+
+    def arrival(self, body: bytes) -> Arrival:
+        """What an authenticator decides by."""
+        return Arrival(
+            client=self.client,
+            headers=self.headers,
+            method=self.method,
+            path=self.path,
+            query=self.query,
+            body=body,
+            user=self.user,
+            session=self.session,
+        )
 
 
 def incoming(scope: Any) -> Incoming:
@@ -66,6 +81,8 @@ def incoming(scope: Any) -> Incoming:
         headers=tuple((bytes(name).lower(), bytes(value)) for name, value in scope["headers"]),
         client=client[0] if client else None,
         http1=scope.get("http_version", "1.1").startswith("1"),
+        user=scope.get("user"),
+        session=scope.get("session"),
     )
 
 

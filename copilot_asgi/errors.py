@@ -7,6 +7,10 @@ CopilotASGIError
     BadRequest 400   Unauthenticated 401   Forbidden 403   UnknownModel 404   NotFound 404
     MethodNotAllowed 405   BodyTimeout 408   BodyTooLarge 413   UnsupportedMediaType 415
     TranslationError 400       the other dialect cannot say that
+    BudgetExceeded 402         what was agreed to be spent is spent
+    ApprovalDenied 403         a person, or nobody in time, said no
+    RateLimited 429            too many, or too much, for now
+    CircuitOpen                upstream said no a moment ago, and is not asked again yet (status says what)
     Overloaded 503   Draining 503
   CredentialError
     LoginRequired 401          nobody is signed in, or GitHub no longer takes the token
@@ -18,6 +22,7 @@ CopilotASGIError
     UpstreamUnavailable 502    UpstreamTimeout 504        before a head
     UpstreamStatus             status, headers, body kept as received
       UpstreamUnauthorized     the token was refused, a new one may help
+      UpstreamThrottled        too many requests, for upstream
     ResponseTooLarge 502       MalformedResponse 502
     StreamInterrupted          after the head
 
@@ -27,9 +32,12 @@ Messages say what happened and what to do, and never hold a secret. Only ``wire.
 from typing import ClassVar
 
 __all__ = [
+    "ApprovalDenied",
     "BadRequest",
     "BodyTimeout",
     "BodyTooLarge",
+    "BudgetExceeded",
+    "CircuitOpen",
     "ConfigError",
     "CopilotASGIError",
     "CredentialError",
@@ -45,6 +53,7 @@ __all__ = [
     "NoAccountAvailable",
     "NotFound",
     "Overloaded",
+    "RateLimited",
     "Refused",
     "ResponseTooLarge",
     "StoreError",
@@ -56,6 +65,7 @@ __all__ = [
     "UnsupportedMediaType",
     "UpstreamError",
     "UpstreamStatus",
+    "UpstreamThrottled",
     "UpstreamTimeout",
     "UpstreamUnauthorized",
     "UpstreamUnavailable",
@@ -177,6 +187,35 @@ class UnsupportedMediaType(Refused):
 
     status = 415
     code = "unsupported_media_type"
+
+
+class BudgetExceeded(Refused):
+    """The budget does not hold what the request may cost; ``retry_after`` is the time to its reset."""
+
+    status = 402
+    code = "budget_exceeded"
+
+
+class ApprovalDenied(Refused):
+    """Whoever had to approve the request said no, or nothing in time."""
+
+    status = 403
+    code = "approval_denied"
+
+
+class RateLimited(Refused):
+    """Too many requests, or too much in them; ``retry_after`` says when there is room again."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+
+
+class CircuitOpen(Refused):
+    """Upstream refused the same thing a moment ago (``status`` says how), so it is not asked again yet."""
+
+    def __init__(self, message: str, *, status: int, retry_after: float, code: str | None = None) -> None:
+        super().__init__(message, code=code or "circuit_open", retry_after=retry_after)
+        self.status = status
 
 
 class Overloaded(Refused):
@@ -310,3 +349,7 @@ class UpstreamStatus(UpstreamError):
 
 class UpstreamUnauthorized(UpstreamStatus):
     """Upstream refused the token itself; one fresh token and one more try may help."""
+
+
+class UpstreamThrottled(UpstreamStatus):
+    """Upstream had too many requests of this account; asking again at once makes it worse."""

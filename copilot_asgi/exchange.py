@@ -16,13 +16,16 @@ from copilot_asgi.errors import BadRequest
 from copilot_asgi.wire.dialect import Dialect
 
 if TYPE_CHECKING:
+    from copilot_asgi.budgets import Budget
     from copilot_asgi.credentials.accounts import Account
     from copilot_asgi.credentials.credential import Credential
+    from copilot_asgi.limits import RateLimit
+    from copilot_asgi.pricing import Usage
     from copilot_asgi.routing import Route
     from copilot_asgi.wire.stream import StreamMender
     from copilot_asgi.wire.turn import TurnFacts
 
-__all__ = ["Caller", "Exchange", "Handler", "Head", "Headers", "Part", "Request", "Send", "Stage", "header"]
+__all__ = ["Arrival", "Caller", "Exchange", "Handler", "Head", "Headers", "Part", "Request", "Send", "Stage", "header"]
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -98,7 +101,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             fields=fields,
             body=msgspec.json.encode(fields),
             model=_model(fields),
-            stream=_stream(fields),
+            # Not every dialect says in the body whether it wants a stream.
+            stream=_stream(fields) if "stream" in changes else self.stream,
         )
 
 
@@ -127,24 +131,52 @@ def _stream(fields: dict[str, msgspec.Raw]) -> bool:
         raise BadRequest("The field 'stream' must be true or false.", code="invalid_type", param="stream") from None
 
 
-class Caller(msgspec.Struct, frozen=True):
-    """Who is calling us, as the *identify* stage found out. ``name`` is safe to log."""
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """How a request reached us: what an authenticator decides by.
+
+    ``client`` is the peer's address, ``headers`` have lower-case names, ``body`` is as received. ``user`` and
+    ``session`` are what the host's own middleware put into the scope, ``None`` without one.
+    """
+
+    client: str | None
+    headers: Headers = ()
+    method: str = "POST"
+    path: str = "/"
+    query: str = ""
+    body: bytes = b""
+    user: object = None
+    session: object = None
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is calling us, as the *identify* stage found out, and what is agreed with this caller alone.
+
+    ``name`` is safe to log. ``admin`` may approve requests and see everybody's usage. ``models`` are patterns
+    (``gpt-*``) of the models it may use, all without any. The limits hold beside those of the settings;
+    ``max_concurrent`` counts model calls under way.
+    """
 
     name: str
+    admin: bool = False
+    models: tuple[str, ...] = ()
+    rate_limits: "tuple[RateLimit, ...]" = ()
+    budgets: "tuple[Budget, ...]" = ()
+    max_concurrent: int | None = None
 
 
 class Exchange:
     """One client request and its response. Each field has one writer (in brackets).
 
-    ``id``, ``received_at`` (seconds, monotonic), ``client`` (its address), ``dialect`` (edge); ``request`` (edge, then
-    translation); ``caller`` (identify); ``route`` (route); ``turn`` (what upstream wants to know of it) and
-    ``stream`` (how far it has come; both translation); ``account``, ``credential`` (lease).
+    ``id``, ``received_at`` (seconds, monotonic), ``arrival``, ``dialect`` (edge); ``request`` (edge, then fallback,
+    transform and translation); ``caller`` (identify); ``account``, ``route`` (route); ``turn`` (what upstream wants to
+    know of it) and ``stream`` (how far it has come; both translation); ``credential`` (lease); ``usage`` (meter, or
+    cache when nothing was used).
     """
 
     __slots__ = (
         "account",
+        "arrival",
         "caller",
-        "client",
         "credential",
         "dialect",
         "id",
@@ -153,12 +185,13 @@ class Exchange:
         "route",
         "stream",
         "turn",
+        "usage",
     )
 
-    def __init__(self, *, id: str, received_at: float, client: str | None, request: Request) -> None:
+    def __init__(self, *, id: str, received_at: float, arrival: Arrival, request: Request) -> None:
         self.id = id
         self.received_at = received_at
-        self.client = client
+        self.arrival = arrival
         self.request = request
         self.dialect = request.dialect
         self.caller: Caller | None = None
@@ -167,6 +200,7 @@ class Exchange:
         self.stream: StreamMender | None = None
         self.account: Account | None = None
         self.credential: Credential | None = None
+        self.usage: Usage | None = None
 
 
 class Handler(Protocol):

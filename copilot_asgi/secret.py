@@ -13,7 +13,7 @@ __all__ = ["MASK", "Secret", "redact"]
 MASK = "***"
 
 # What tokens of this trade look like: GitHub tokens, fine-grained tokens, Copilot tokens (key=value pairs that start
-# with tid=), JSON web tokens, keys of the two vendors, and whatever stands behind an authorization scheme.
+# with tid=), JSON web tokens, keys of the two vendors and our own, and whatever stands behind an authorization scheme.
 _TOKENS = re.compile(
     r"""
     gh[a-z]_[A-Za-z0-9]{8,}
@@ -21,6 +21,7 @@ _TOKENS = re.compile(
   | \btid=[^\s"',]+
   | \beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]+
   | \bsk-[A-Za-z0-9_-]{8,}
+  | cak_[A-Za-z0-9_-]{8,}
   | \btid%3D[^\s"',]+
   | (?<=token\ )(?=[A-Za-z0-9_.;=:-]*[0-9])[A-Za-z0-9_.;=:-]{20,}
     """,

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from copilot_asgi.budgets import Budget, Currency, Period
 from copilot_asgi.config import IdentityKind, Settings, TokenMode, is_loopback
 from copilot_asgi.config_sources import load, shown
 from copilot_asgi.errors import ConfigError
+from copilot_asgi.limits import RateLimit, Unit
+from copilot_asgi.pricing import NANO
 from copilot_asgi.secret import Secret
 
 
@@ -81,6 +84,20 @@ def test_lists_come_from_the_file_as_lists(empty_directory: Path) -> None:
         ({"COPILOT_ASGI_CORS_ORIGINS": "https://a.example/path"}, ["cors_origins"]),
         ({"COPILOT_ASGI_ALLOWED_HOSTS": "*.example"}, ["allowed_hosts"]),
         ({"COPILOT_ASGI_MODEL_ALIASES": "fast"}, ["model_aliases", "name=model"]),
+        ({"COPILOT_ASGI_FALLBACKS": "gpt-5.4="}, ["fallbacks", "model=other"]),
+        ({"COPILOT_ASGI_RATE_LIMIT": "fast"}, ["rate_limit: 'fast'", "60/min", "set by environment"]),
+        ({"COPILOT_ASGI_RATE_LIMIT": "60/min, 0/s"}, ["rate_limit: '0/s'"]),
+        ({"COPILOT_ASGI_RATE_LIMIT": "1/0s"}, ["rate_limit"]),
+        ({"COPILOT_ASGI_RATE_LIMIT": "60/fortnight"}, ["rate_limit"]),
+        ({"COPILOT_ASGI_RATE_LIMIT": "1.5/min"}, ["rate_limit", "fractions"]),
+        ({"COPILOT_ASGI_RATE_LIMIT_MODE": "queue"}, ["rate_limit_mode", "reject or wait"]),
+        ({"COPILOT_ASGI_RATE_LIMIT_BY": "day"}, ["rate_limit_by", "caller"]),
+        ({"COPILOT_ASGI_APPROVAL": "maybe"}, ["approval", "off or terminal or queue"]),
+        ({"COPILOT_ASGI_BUDGET": "500/month"}, ["budget: '500/month'", "credits/month"]),
+        ({"COPILOT_ASGI_BUDGET": "5 credits/minute"}, ["budget"]),
+        ({"COPILOT_ASGI_BUDGET_WARNING": "80"}, ["budget_warning", "0.8"]),
+        ({"COPILOT_ASGI_RETRIES": "-1"}, ["retries", "too small"]),
+        ({"COPILOT_ASGI_LEDGER": "perhaps"}, ["ledger", "true or false"]),
         ({"COPILOT_ASGI_USER_AGENT": "a\r\nb"}, ["user_agent", "printable"]),
         ({"COPILOT_ASGI_ENTERPRISE_DOMAIN": "https://octo.ghe.com"}, ["enterprise_domain", "octo.ghe.com"]),
         ({"COPILOT_ASGI_ENTERPRISE_DOMAIN": "localhost"}, ["enterprise_domain"]),
@@ -146,3 +163,32 @@ def test_other_names(host: str) -> None:
 def test_a_loopback_upstream_may_be_plain() -> None:
     """Plain http is for loopback addresses."""
     assert Settings(copilot_url="http://127.0.0.1:9999").copilot_url == "http://127.0.0.1:9999"
+
+
+def test_limits_and_budgets_come_from_text() -> None:
+    """Amounts, units and times are read as people write them, several with commas."""
+    settings = load(
+        environ={
+            "COPILOT_ASGI_RATE_LIMIT": "60/min, 1/10s, 200000 Tokens / hour, 1.5 credits/2d",
+            "COPILOT_ASGI_BUDGET": "500 credits/month, 0.25 credits/day, 300 premium/week",
+            "COPILOT_ASGI_FALLBACKS": "gpt-5.4=gpt-5.2+gpt-4o, o=x",
+        }
+    ).settings
+    assert settings.rate_limits == (
+        RateLimit(60, Unit.REQUESTS, 60),
+        RateLimit(1, Unit.REQUESTS, 10),
+        RateLimit(200_000, Unit.TOKENS, 3_600),
+        RateLimit(1.5, Unit.CREDITS, 172_800),
+    )
+    assert settings.budgets == (
+        Budget(500 * NANO, Currency.CREDITS, Period.MONTH),
+        Budget(NANO // 4, Currency.CREDITS, Period.DAY),
+        Budget(300 * NANO, Currency.PREMIUM, Period.WEEK),
+    )
+    assert settings.fallback_models == {"gpt-5.4": ("gpt-5.2", "gpt-4o"), "o": ("x",)}
+    assert [str(limit) for limit in settings.rate_limits[1:]] == [
+        "1 requests/10s",
+        "200000 tokens/3600s",
+        "1.5 credits/172800s",
+    ]
+    assert str(settings.budgets[1]) == "0.25 credits/day"

@@ -23,6 +23,21 @@ LAYERS = {
     "config": 3,
     "config_sources": 3,
     "routing": 3,
+    "limits": 3,
+    "budgets": 3,
+    "pricing": 3,
+    "circuits": 3,
+    "retrying": 3,
+    "transforms": 3,
+    "complaints": 4,
+    "hooks": 4,
+    "batches": 4,
+    "fair_queue": 4,
+    "limiter": 4,
+    "ledger": 4,
+    "approvals": 4,
+    "callers": 4,
+    "audit": 4,
     "native": 3,
     "plan": 3,
     "translated": 3,
@@ -42,9 +57,12 @@ LAYERS = {
     "edge": 6,
     "visit": 6,
     "in_flight": 6,
+    "admin": 6,
     "queries": 6,
+    "query": 6,
     "reading": 6,
     "counting": 6,
+    "controls": 6,
     "stack": 6,
     "app": 6,
     "in_process": 5,
@@ -58,7 +76,19 @@ LAYERS = {
     "cli": 8,
     "__main__": 8,
 }
-PURE = ("wire", "translate", "routing", "plan", "native", "translated", "limits", "pricing")
+PURE = (
+    "wire",
+    "translate",
+    "routing",
+    "plan",
+    "native",
+    "translated",
+    "limits",
+    "pricing",
+    "budgets",
+    "circuits",
+    "retrying",
+)
 IMPURE = {"anyio", "asyncio", "httpx", "time", "random", "os", "logging"}
 HTTP_DOORS = {"_http", "_transport", "_guards", "_failures", "in_process", "_in_process", "testing"}
 SCOPE_PLACES = ("app", "edge", "mount", "in_process", "_in_process", "testing", "simulator", "contrib", "dashboard")
@@ -167,7 +197,9 @@ def test_all_names_exist() -> None:
             assert hasattr(module, public), f"{name}.{public}"
     package = importlib.import_module("copilot_asgi")
     assert package.__all__ == [
+        "Arrival",
         "Caller",
+        "Controls",
         "CopilotApp",
         "CopilotMiddleware",
         "Exchange",

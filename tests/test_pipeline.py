@@ -6,9 +6,10 @@ import anyio
 import pytest
 
 from copilot_asgi.errors import BadRequest, StreamInterrupted, UpstreamUnavailable
-from copilot_asgi.exchange import Exchange, Handler, Head, Part, Request, Send
+from copilot_asgi.exchange import Arrival, Exchange, Handler, Head, Part, Request, Send
 from copilot_asgi.pipeline import compose
-from copilot_asgi.stages.retry import Retry, retry_once
+from copilot_asgi.retrying import RetryBudget, policy
+from copilot_asgi.stages.retry import Retry
 from copilot_asgi.wire.dialect import Dialect
 
 pytestmark = pytest.mark.anyio
@@ -18,7 +19,11 @@ WHOLE = [Head(200), b"one", b"two"]
 
 def exchange() -> Exchange:
     request = Request.decode(Dialect.CHAT, (), b'{"model":"m","messages":[]}')
-    return Exchange(id="x", received_at=0.0, client=None, request=request)
+    return Exchange(id="x", received_at=0.0, arrival=Arrival(client=None), request=request)
+
+
+def retry() -> Retry:
+    return Retry(policy(1, max_wait=1.0, random=lambda: 0.0, now=lambda: 0.0), RetryBudget())
 
 
 class Client:
@@ -103,7 +108,7 @@ async def test_the_same_bytes_object_goes_through() -> None:
     """Stages that do not look at the body do not copy it."""
     piece = bytes(200_000)
     client = Client([])
-    stages = [Permit([]), Retry(retry_once), Permit([])]
+    stages = [Permit([]), retry(), Permit([])]
     await compose(stages, Answer(([Head(200), piece], None)))(exchange(), client.send)
     assert client.parts[1] is piece
 
@@ -141,7 +146,7 @@ async def test_failure_before_the_head_is_tried_again() -> None:
     inner = Permit([])
     end = Answer(([], UpstreamUnavailable("refused", sent=False)), (WHOLE, None))
     client = Client([])
-    await compose([Retry(retry_once), inner], end)(exchange(), client.send)
+    await compose([retry(), inner], end)(exchange(), client.send)
     assert (client.parts, end.calls, inner.free) == (WHOLE, 2, 1)
 
 
@@ -150,7 +155,7 @@ async def test_only_once_and_only_when_safe() -> None:
     for attempts, calls in (([False, False, False], 2), ([True, False], 1)):
         end = Answer(*[([], UpstreamUnavailable("refused", sent=sent)) for sent in attempts])
         with pytest.raises(UpstreamUnavailable):
-            await compose([Retry(retry_once)], end)(exchange(), Client([]).send)
+            await compose([retry()], end)(exchange(), Client([]).send)
         assert end.calls == calls
 
 
@@ -160,7 +165,7 @@ async def test_failure_after_the_head_is_final() -> None:
     permit = Permit([])
     client = Client([])
     with pytest.raises(StreamInterrupted):
-        await compose([permit, Retry(lambda error, attempt: 0.0)], end)(exchange(), client.send)
+        await compose([permit, Retry(lambda error, attempt: 0.0, RetryBudget())], end)(exchange(), client.send)
     assert (client.parts, end.calls, permit.free) == ([Head(200), b"one"], 1, 1)
 
 

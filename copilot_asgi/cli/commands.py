@@ -15,6 +15,7 @@ from copilot_asgi import __version__
 from copilot_asgi.cli import logs, terminal
 from copilot_asgi.cli.config import config
 from copilot_asgi.cli.demo import demo
+from copilot_asgi.cli.keys import keys
 from copilot_asgi.cli.login import login
 from copilot_asgi.cli.logout import logout
 from copilot_asgi.cli.models import models
@@ -43,7 +44,7 @@ def group() -> None:
     """
 
 
-for _command in (login, logout, status, models, usage, serve, simulate, demo, config):
+for _command in (login, logout, status, models, usage, keys, serve, simulate, demo, config):
     group.add_command(_command)
 
 

@@ -5,7 +5,9 @@ from importlib.util import find_spec
 
 import anyio
 import click
+from msgspec import structs
 
+from copilot_asgi.callers.key_ring import KeyRing
 from copilot_asgi.cli import logs, terminal
 from copilot_asgi.cli.consent import EDITOR_WARNING
 from copilot_asgi.cli.listening import base_url, bind, caller_url
@@ -33,9 +35,10 @@ def serve(loaded: Loaded, *, server: str) -> None:
     goes to stderr. SIGTERM or Ctrl-C ends it in order: new requests get 503, those under way get --drain-timeout
     seconds. A second signal ends it at once.
 
-    Beyond this machine it needs keys (COPILOT_ASGI_API_KEYS) and an identity that was chosen, not defaulted.
+    Beyond this machine it needs keys (`keys add` or COPILOT_ASGI_API_KEYS) and an identity that was chosen, not
+    defaulted.
     """
-    settings = loaded.settings
+    settings = _serving(loaded)
     check_installed(server)
     check_exposure(loaded)
     secrets = (*settings.api_keys, *([settings.github_token] if settings.github_token is not None else []))
@@ -48,16 +51,21 @@ def serve(loaded: Loaded, *, server: str) -> None:
         anyio.run(partial(_serve, settings, server, stop), backend_options=loop_options())
 
 
+def _serving(loaded: Loaded) -> Settings:
+    """The settings of a server, which keeps a ledger unless it was told not to."""
+    return loaded.settings if "ledger" in loaded.sources else structs.replace(loaded.settings, ledger=True)
+
+
 def check_exposure(loaded: Loaded) -> None:
-    """Raises ``ConfigError`` for what must not be offered beyond this machine."""
+    """Raises ``ConfigError`` for what must not be offered beyond this machine, ``StoreError`` for unreadable keys."""
     settings = loaded.settings
     if not settings.public:
         return
     place = settings.host if not is_loopback(settings.host) else ", ".join(settings.allowed_hosts)
-    if not settings.api_keys:
+    if not with_upstream(settings, _needs_key):
         raise ConfigError(
-            f"api_keys: serving beyond this machine ({place}) needs keys. Set COPILOT_ASGI_API_KEYS, or use --host "
-            "127.0.0.1."
+            f"api_keys: serving beyond this machine ({place}) needs keys. Run copilot-asgi keys add NAME, set "
+            "COPILOT_ASGI_API_KEYS, or use --host 127.0.0.1."
         )
     if settings.identity is IdentityKind.EDITOR and "identity" not in loaded.sources:
         raise ConfigError(
@@ -74,7 +82,7 @@ def loop_options() -> dict[str, object]:
 
 def usage_lines(url: str, *, needs_key: bool) -> tuple[str, ...]:
     """What to paste to use the endpoints at ``url``."""
-    key = "one of your api_keys" if needs_key else "anything"
+    key = "one of your keys" if needs_key else "anything"
     return (
         f"OpenAI clients:     OPENAI_BASE_URL={url}/v1  OPENAI_API_KEY={key}",
         f"Anthropic clients:  ANTHROPIC_BASE_URL={url}  ANTHROPIC_AUTH_TOKEN={key}",
@@ -89,6 +97,11 @@ def _sign_in(settings: Settings) -> None:
     sign_in_here(settings, browser=None, accepted=False)
 
 
+async def _needs_key(upstream: Upstream) -> bool:
+    """Whether there is any key, so that every caller needs one. Raises ``StoreError``."""
+    return bool(upstream.settings.api_keys) or bool(await KeyRing(upstream.store).records())
+
+
 async def _signed_in(upstream: Upstream) -> bool:
     try:
         await upstream.resolve_account(None)
@@ -101,12 +114,13 @@ async def _serve(settings: Settings, server: str, stop: StopSignals) -> None:
     from copilot_asgi.app import CopilotApp
 
     app = CopilotApp(settings)
+    needs_key = await _needs_key(app.upstream)
     sock = bind(settings.host, settings.port)
     url, pasted = base_url(sock), caller_url(sock)
 
     def ready() -> None:
         terminal.say(f"listening on {url}")
-        for line in usage_lines(pasted, needs_key=bool(settings.api_keys)):
+        for line in usage_lines(pasted, needs_key=needs_key):
             terminal.note(line)
 
     drain = partial(app.drain, settings.drain_timeout)

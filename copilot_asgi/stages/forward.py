@@ -1,11 +1,11 @@
 """Ask upstream and pass its answer on, piece by piece as it comes. The innermost handler of the pipeline."""
 
-from copilot_asgi.errors import MalformedResponse, UpstreamStatus, UpstreamUnauthorized
+from copilot_asgi.errors import MalformedResponse, UpstreamStatus, UpstreamThrottled, UpstreamUnauthorized
 from copilot_asgi.exchange import Exchange, Head, Headers, Send
 from copilot_asgi.secret import redact
 from copilot_asgi.upstream.client import Upstream
 from copilot_asgi.upstream.headers import request_headers
-from copilot_asgi.wire.error_body import is_auth_failure
+from copilot_asgi.wire.error_body import is_auth_failure, is_throttling
 
 __all__ = ["Forward"]
 
@@ -61,4 +61,6 @@ def _failure(status: int, headers: Headers, body: bytes) -> Exception:
         return MalformedResponse(f"GitHub Copilot answered with the unexpected status {status}.")
     if is_auth_failure(status, body):
         return UpstreamUnauthorized(status, headers, body)
+    if is_throttling(status, body):
+        return UpstreamThrottled(status, headers, body)
     return UpstreamStatus(status, headers, body)

@@ -8,17 +8,17 @@ __all__ = ["Lease"]
 
 
 class Lease:
-    """Set ``exchange.account`` and ``exchange.credential``; a token that upstream refuses is thrown away."""
+    """Set ``exchange.credential`` for the account of the route; a token that upstream refuses is thrown away."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
 
     async def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
-        """Raises ``CredentialError`` when there is no account or no token for it."""
+        """Raises ``CredentialError`` when there is no token for the account."""
         opened = await self._upstream.opened()
-        account = await self._upstream.resolve_account(exchange.caller)
-        credential = await opened.credentials.credential(account)
-        exchange.account, exchange.credential = account, credential
+        account = exchange.account
+        assert account is not None
+        credential = exchange.credential = await opened.credentials.credential(account)
         try:
             await call_next(exchange, send)
         except UpstreamUnauthorized:

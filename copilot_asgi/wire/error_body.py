@@ -21,6 +21,7 @@ __all__ = [
     "error_under_success",
     "explain",
     "is_auth_failure",
+    "is_throttling",
     "parse_error_body",
 ]
 
@@ -191,6 +192,11 @@ def is_auth_failure(status: int, body: bytes) -> bool:
         return True
     error = parse_error_body(body)
     return error.code in _STALE_TOKEN_CODES or "token expired" in error.message.lower()
+
+
+def is_throttling(status: int, body: bytes) -> bool:
+    """Whether upstream had too many requests; now and then it says so under 400."""
+    return status == 429 or (status == 400 and parse_error_body(body).code == "rate_limited")
 
 
 def _plain_text(body: bytes) -> str:

@@ -10,7 +10,7 @@ import msgspec
 
 from copilot_asgi.errors import BadRequest, MalformedResponse
 from copilot_asgi.wire.dialect import UPSTREAM_PATHS, Dialect
-from copilot_asgi.wire.shallow import NOT_JSON
+from copilot_asgi.wire.shallow import NOT_JSON, NULL
 
 __all__ = [
     "Billing",
@@ -41,10 +41,14 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Billing(msgspec.Struct, frozen=True):
-    """What a turn costs, in premium requests."""
+    """What a turn costs, in premium requests, and what its tokens cost.
+
+    ``token_prices`` is kept as received: their form has changed before, and no odd price may hide the model.
+    """
 
     is_premium: bool | None = None
     multiplier: float | None = None
+    token_prices: msgspec.Raw = NULL
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import anyio
 import httpx
+import msgspec
 import pytest
 
+from copilot_asgi.budgets import Period, period_start
 from copilot_asgi.cli import models as models_module
 from copilot_asgi.cli.commands import run
 from copilot_asgi.cli.usage import quota_cells
@@ -15,6 +17,9 @@ from copilot_asgi.credentials.accounts import Account, Accounts, copilot_token_k
 from copilot_asgi.credentials.copilot_token import CopilotToken
 from copilot_asgi.credentials.github_user import Quota
 from copilot_asgi.credentials.records import decode_record, encode_record
+from copilot_asgi.ledger import Reservation
+from copilot_asgi.ledger.sqlite import SqliteLedger
+from copilot_asgi.pricing import NANO, PricedBy, Usage
 from copilot_asgi.secret import Secret
 from copilot_asgi.stores.file import FileStore
 from copilot_asgi.wire.models import parse_catalog
@@ -252,3 +257,59 @@ def test_logout_says_when_a_token_is_still_configured(home, monkeypatch, capsys)
     monkeypatch.setenv("COPILOT_ASGI_GITHUB_TOKEN", "ghu_" + "x" * 36)
     assert run(["logout"]) == 0
     assert "warning: github_token is still set (by environment)" in capsys.readouterr().err
+
+
+def spend(directory: Path) -> None:
+    """Put two requests on record, one of them with an estimated price, and a third that never ended."""
+
+    async def book() -> None:
+        ledger = SqliteLedger(directory / "ledger.sqlite3")
+        for name, model, by in (("ada", "gpt-4o", PricedBy.UPSTREAM), ("bob", "gpt-5.4", PricedBy.ESTIMATE)):
+            entry = Reservation(id=name, caller=name, account="octocat", model=model, at=time.time())
+            usage = Usage(fresh=300, cache_read=100, output=50, nano_credits=1_250_000_000, nano_premium=NANO)
+            await ledger.reserve(entry, ())
+            await ledger.settle(entry, msgspec.structs.replace(usage, priced_by=by))
+        await ledger.reserve(Reservation(id="lost", caller="ada", account="octocat", model="m", at=time.time()), ())
+        await ledger.close()
+
+    anyio.run(book)
+
+
+def test_usage_shows_what_was_spent(signed_in, home: Path, monkeypatch, capsys) -> None:
+    """Requests, tokens, cache hits, credits and premium requests, by whatever is asked for, and the budget."""
+    spend(home / "data")
+    monkeypatch.setenv("COPILOT_ASGI_BUDGET", "500 credits/month")
+    shown = output(["usage", "--by", "caller"], capsys).split("Spent through", 1)[1].splitlines()
+    assert shown[2].split() == ["ada", "1", "400", "25%", "50", "1.250", "1"]
+    assert shown[4].split() == ["total", "2", "800", "25%", "100", "2.500", "2"]
+    assert "budget 500 credits/month: 2.50 of 500 used" in shown
+    assert any(line.startswith("1 of the prices are estimates") for line in shown)
+    assert any(line.startswith("1 requests are under way") for line in shown)
+    models = output(["usage"], capsys).split("Spent through", 1)[1].splitlines()
+    assert [line.split()[0] for line in models[2:5]] == ["gpt-4o", "gpt-5.4", "total"]
+
+
+def test_usage_as_json(signed_in, home: Path, capsys) -> None:
+    """Everything at once, exact; with days it goes back further than the month."""
+    spend(home / "data")
+    spending = json.loads(output(["usage", "--json", "--days", "40"], capsys))["spending"]
+    assert spending["total"]["nano_credits"] == 2_500_000_000
+    assert [line["name"] for line in spending["callers"]] == ["ada", "bob"]
+    assert len(spending["days"]) == spending["unsettled"] == 1
+    assert spending["since"] < period_start(Period.DAY, time.time()).date().isoformat()
+
+
+def test_usage_without_github_shows_what_is_known(signed_in, home: Path, monkeypatch, capsys) -> None:
+    """Spending is told all the same; the exit status says that something is missing."""
+    spend(home / "data")
+    monkeypatch.setenv("COPILOT_ASGI_GITHUB_API_URL", "http://127.0.0.1:9")
+    assert run(["usage"]) == 1
+    assert "2.500" in capsys.readouterr().out
+    assert run(["usage", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["spending"]["total"]["requests"] == 2
+
+
+def test_usage_leaves_no_file_behind(signed_in, home: Path, capsys) -> None:
+    """Where nothing was kept it says so, and makes no ledger."""
+    assert "Nothing is on record" in output(["usage"], capsys)
+    assert not (home / "data" / "ledger.sqlite3").exists()

@@ -113,7 +113,7 @@ def test_uvicorn_sends_no_name_and_json_logs_are_json(signed_in, home: Path) -> 
     assert {line["logger"] for line in logged} == {"copilot_asgi.visit"}
     assert "a-secret-key" not in process.stderr
     assert "tid=" not in process.stderr
-    assert "OPENAI_API_KEY=one of your api_keys" in process.stderr
+    assert "OPENAI_API_KEY=one of your keys" in process.stderr
 
 
 @pytest.mark.servers

@@ -74,7 +74,7 @@ async def test_the_setting_wins() -> None:
     accounts = Accounts(MemoryStore())
     await accounts.add(HUBOT)
     resolve = DefaultAccount(accounts, Settings(github_token=Secret("gho_set00000"), enterprise_domain="octo.ghe.com"))
-    found = await resolve(Caller("me"))
+    found = await resolve(Caller(name="me"))
     assert (found.github_token, found.host, found.source) == (Secret("gho_set00000"), "octo.ghe.com", "settings")
 
 

@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from copilot_asgi.errors import StreamInterrupted
-from copilot_asgi.exchange import Exchange, Handler, Head, Part, Request, Send
+from copilot_asgi.exchange import Arrival, Exchange, Handler, Head, Part, Request, Send
 from copilot_asgi.stages.keep_alive import KeepAlive
 from copilot_asgi.wire.dialect import Dialect
 
@@ -18,7 +18,8 @@ INTERVAL = 0.02
 
 def exchange(dialect: Dialect = Dialect.CHAT, *, stream: bool = True) -> Exchange:
     body = b'{"model":"m","stream":true}' if stream else b'{"model":"m"}'
-    return Exchange(id="x", received_at=0.0, client=None, request=Request.decode(dialect, (), body))
+    request = Request.decode(dialect, (), body)
+    return Exchange(id="x", received_at=0.0, arrival=Arrival(client=None), request=request)
 
 
 class Client:

@@ -1,0 +1,162 @@
+"""The meter reads what an answer used and changes nothing about it."""
+
+import anyio
+import pytest
+from bench import HEAD, STREAM_HEAD, Answer, Client, Failure, make_exchange
+
+from copilot_asgi.budgets import parse_budget
+from copilot_asgi.errors import StreamInterrupted, UpstreamUnavailable
+from copilot_asgi.exchange import Caller, Exchange, Head, Part
+from copilot_asgi.limits import parse_rate_limit
+from copilot_asgi.pricing import PricedBy, Usage
+from copilot_asgi.stages.meter import Meter
+from copilot_asgi.wire.dialect import Dialect
+from copilot_asgi.wire.models import Model, parse_catalog
+from copilot_asgi.wire.turn import TurnFacts
+
+pytestmark = pytest.mark.anyio
+
+BODY = b'{"id":"x","usage":{"prompt_tokens":12,"completion_tokens":3}}'
+PIECES = (
+    b'data: {"choices":[{"delta":{"content":"Hi"}}],"usage":null}\n\n',
+    b'data: {"choices":[],"usage":{"prompt_tokens":12,"completion_tokens":3}}\n\n',
+    b"data: [DONE]\n\n",
+)
+START = b'data: {"type":"message_start","message":{"usage":{"input_tokens":12,"output_tokens":1}}}\n\n'
+DELTA = b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"Hello"}}\n\n'
+
+
+def model() -> Model:
+    (found,) = parse_catalog(
+        b'{"data":[{"id":"gpt-4o","billing":{"multiplier":2,"token_prices":{"batch_size":1,"default":'
+        b'{"input_price":1,"output_price":10}}}}]}'
+    )
+    return found
+
+
+def exchange(**kwargs: object) -> Exchange:
+    return make_exchange(model=model(), **kwargs)  # type: ignore[arg-type]  # names and types are make_exchange's
+
+
+KNOWN = Usage(fresh=12, output=3, nano_credits=42 * 10**9, nano_premium=2 * 10**9)
+
+
+@pytest.mark.parametrize("parts", [(HEAD, BODY), (HEAD, BODY[:30], BODY[30:]), (STREAM_HEAD, *PIECES)])
+async def test_an_answer_is_metered_and_passed_on(parts: tuple[Part, ...]) -> None:
+    """The usage is set when the answer has passed; the client gets the same objects that came."""
+    client, metered = Client(), exchange()
+    await Meter()(metered, client, Answer(*parts))
+    assert metered.usage == KNOWN
+    assert all(sent is came for sent, came in zip(client.parts, parts, strict=True))
+
+
+@pytest.mark.parametrize(("by_user", "premium"), [(True, 2 * 10**9), (False, 0)])
+async def test_only_turns_of_the_user_cost_premium_requests(*, by_user: bool, premium: int) -> None:
+    """Who began the turn decides, as upstream was told."""
+    metered = exchange()
+    metered.turn = TurnFacts(by_user=by_user, has_image=False)
+    await Meter()(metered, Client(), Answer(HEAD, BODY))
+    assert metered.usage is not None
+    assert metered.usage.nano_premium == premium
+
+
+async def test_without_an_answer_nothing_was_used() -> None:
+    """A call that fails before its head has no usage, and fails as it did."""
+    metered = exchange()
+    with pytest.raises(UpstreamUnavailable):
+        await Meter()(metered, Client(), Failure(UpstreamUnavailable("away", sent=False)))
+    assert metered.usage is None
+
+
+async def test_a_later_try_is_what_counts() -> None:
+    """A try that came to nothing leaves no trace in the one that did."""
+    metered, calls, meter = exchange(), Failure(UpstreamUnavailable("away", sent=False)), Meter()
+    with pytest.raises(UpstreamUnavailable):
+        await meter(metered, Client(), calls)
+    await meter(metered, Client(), calls)
+    assert metered.usage is not None
+
+
+async def test_a_stream_that_breaks_after_its_usage() -> None:
+    """What upstream has told counts, whatever comes then."""
+    metered = exchange()
+    with pytest.raises(StreamInterrupted):
+        await Meter()(metered, Client(), Answer(STREAM_HEAD, *PIECES[:2], error=StreamInterrupted("cut")))
+    assert metered.usage == KNOWN
+
+
+async def test_a_stream_that_breaks_before_its_usage() -> None:
+    """What is missing is guessed from the sizes of request and answer, and marked as a guess."""
+    metered = exchange(body=b'{"model":"gpt-4o","messages":"%s"}' % (b"x" * 346))
+    with pytest.raises(StreamInterrupted):
+        await Meter()(metered, Client(), Answer(STREAM_HEAD, b"x" * 390, b"y" * 10, error=StreamInterrupted("cut")))
+    assert metered.usage == Usage(
+        fresh=100,
+        output=10,
+        nano_credits=200 * 10**9,
+        nano_premium=2 * 10**9,
+        priced_by=PricedBy.ESTIMATE,
+    )
+
+
+async def test_a_whole_answer_that_breaks() -> None:
+    """Of a whole answer each byte is the answer's."""
+    metered = exchange()
+    with pytest.raises(StreamInterrupted):
+        await Meter()(metered, Client(), Answer(Head(200), b"x" * 38, error=StreamInterrupted("cut")))
+    assert metered.usage is not None
+    assert (metered.usage.output, metered.usage.priced_by) == (10, PricedBy.ESTIMATE)
+
+
+async def test_a_client_that_leaves() -> None:
+    """Cancellation goes on, and what was read until then is set; Messages told the prompt at its beginning."""
+    metered = exchange(dialect=Dialect.MESSAGES)
+    client = Client(leave_at=3)
+    with client.scope:
+        await Meter()(metered, client, Answer(STREAM_HEAD, START, DELTA, DELTA, DELTA))
+    assert client.scope.cancelled_caught
+    assert len(client.parts) == 3
+    assert metered.usage is not None
+    assert (metered.usage.fresh, metered.usage.priced_by) == (12, PricedBy.ESTIMATE)
+    assert metered.usage.output == -(-len(START + DELTA + DELTA) // 40)
+
+
+async def test_usage_is_set_at_the_end_only() -> None:
+    """Nobody sees half an answer's usage."""
+    gate = anyio.Event()
+    metered = exchange()
+    async with anyio.create_task_group() as group:
+        group.start_soon(Meter(), metered, Client(), Answer(STREAM_HEAD, *PIECES, gate=gate))
+        await anyio.wait_all_tasks_blocked()
+        assert metered.usage is None
+        gate.set()
+    assert metered.usage == KNOWN
+
+
+@pytest.mark.parametrize(
+    ("caller", "is_metered"),
+    [
+        (Caller(name="plain"), False),
+        (Caller(name="budgeted", budgets=(parse_budget("5 credits/day"),)), True),
+        (Caller(name="limited", rate_limits=(parse_rate_limit("100 tokens/min"),)), True),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+async def test_metering_on_demand(caller: Caller, *, is_metered: bool) -> None:
+    """Where nothing needs the usage of everybody, it is read for callers with limits of their own."""
+    metered, client = exchange(caller=caller), Client()
+    await Meter(always=False)(metered, client, Answer(HEAD, BODY))
+    assert metered.usage == (KNOWN if is_metered else None)
+    assert client.body == BODY
+    nobody = exchange()
+    nobody.caller = None
+    await Meter(always=False)(nobody, client, Answer(HEAD, BODY))
+    assert nobody.usage is None
+
+
+async def test_a_body_without_a_head_passes() -> None:
+    """What is no answer of the forwarder's is not metered."""
+    metered, client = exchange(), Client()
+    await Meter()(metered, client, Answer(b"body", b"only"))
+    assert client.parts == [b"body", b"only"]
+    assert metered.usage is None
