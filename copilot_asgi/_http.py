@@ -6,7 +6,7 @@ one of our own exceptions for whatever goes wrong.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self, cast
 
@@ -62,8 +62,9 @@ class Response(Struct, frozen=True):
 class HttpClient:
     """Makes calls over one transport. Open it with ``async with`` on the loop that uses it.
 
-    ``allowed`` decides by normalised URL where a call may go. At most ``max_streams`` model calls are under way at
-    once; small calls have places of their own, so that a token can be renewed while every stream is taken.
+    ``allowed`` decides by normalised URL where a call may go. There are ``max_streams`` places for model calls, which
+    are made inside of ``place``; small calls have places of their own, so that a token can be renewed while every
+    stream is taken.
     """
 
     def __init__(
@@ -101,22 +102,33 @@ class HttpClient:
         Raises kinds of ``UpstreamError``, ``Overloaded``, and ``ConfigError`` for an address or header that is not
         allowed.
         """
-        request = self._request(method, url, headers, content)
+        call = self.stream(method, url, headers=headers, content=content)
         with anyio.move_on_after(self._timeouts.auth):
-            async with self._call(request, self._fetches) as response:
+            async with self._fetches, call as response:
                 return Response(response.status, response.headers, await response.read(FETCH_LIMIT))
-        raise UpstreamTimeout(f"{request.url.host} did not answer within {self._timeouts.auth:g} seconds.")
+        raise UpstreamTimeout(f"{call.host} did not answer within {self._timeouts.auth:g} seconds.")
+
+    @asynccontextmanager
+    async def place(self) -> AsyncGenerator[None]:
+        """A place among the model calls, for a block. Raises ``Overloaded`` when none is free in ``timeouts.queue``."""
+        with anyio.move_on_after(self._timeouts.queue) as scope:
+            await self._streams.acquire()
+        if scope.cancelled_caught:
+            raise Overloaded(
+                "Too many calls are under way. Try again in a moment; max_streams says how many streams may be."
+            )
+        try:
+            yield
+        finally:
+            self._streams.release()
 
     def stream(
         self, method: str, url: str, *, headers: Sequence[tuple[bytes, bytes]], content: bytes
     ) -> "ResponseStream":
-        """One model call, for ``async with``. Raises ``ConfigError`` for an address or header that is not allowed."""
-        return self._call(self._request(method, url, headers, content), self._streams)
-
-    def _call(self, request: httpx.Request, places: anyio.Semaphore) -> "ResponseStream":
+        """One call, for ``async with``. Raises ``ConfigError`` for an address or header that is not allowed."""
         if self._transport is None:
             raise RuntimeError("The client is not open: use it inside 'async with'.")
-        return ResponseStream(self._transport, request, timeouts=self._timeouts, places=places)
+        return ResponseStream(self._transport, self._request(method, url, headers, content), timeouts=self._timeouts)
 
     def _request(self, method: str, url: str, headers: Sequence[tuple[bytes, bytes]], content: bytes) -> httpx.Request:
         target = self._checked(url)
@@ -169,8 +181,7 @@ class _Pieces(AsyncIterator[bytes]):
 class ResponseStream:
     """One call and its response: ``async with`` sends it and waits for the head; leaving closes it at once.
 
-    It holds its place among the calls until it is closed. ``status`` and ``headers`` (lower-case names) are known
-    inside.
+    ``host`` is where it goes; ``status`` and ``headers`` (lower-case names) are known inside.
     """
 
     status: int
@@ -182,38 +193,28 @@ class ResponseStream:
         request: httpx.Request,
         *,
         timeouts: Timeouts,
-        places: anyio.Semaphore,
     ) -> None:
+        self.host = request.url.host
         self._transport = transport
         self._request = request
-        self._host = request.url.host
         self._timeouts = timeouts
-        self._places = places
         self._intact = True
 
     async def __aenter__(self) -> Self:
-        await self._take_place()
+        response = await self._send()
+        self._stream = cast("httpx.AsyncByteStream", response.stream)
+        self._pieces = aiter(self._stream)
         try:
-            response = await self._send()
-            self._stream = cast("httpx.AsyncByteStream", response.stream)
-            self._pieces = aiter(self._stream)
-            try:
-                self._accept(response)
-            except UpstreamError:
-                await self._close()
-                raise
-        except BaseException:
-            self._places.release()
+            self._accept(response)
+        except UpstreamError:
+            await self._close()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            await self._close()
-        finally:
-            self._places.release()
+        await self._close()
 
     async def receive(self) -> bytes:
         """The next piece of the body as it came, ``b""`` at its end.
@@ -231,47 +232,39 @@ class ResponseStream:
         """The whole rest of the body; raises as ``receive`` does, and ``ResponseTooLarge`` over ``limit`` bytes."""
         body = bytearray()
         if _declared(self.headers) > limit:
-            raise _too_large(self._host, limit)
+            raise _too_large(self.host, limit)
         while piece := await self.receive():
             body += piece
             if len(body) > limit:
-                raise _too_large(self._host, limit)
+                raise _too_large(self.host, limit)
         return bytes(body)
 
-    async def _take_place(self) -> None:
-        with anyio.move_on_after(self._timeouts.queue):
-            await self._places.acquire()
-            return
-        raise Overloaded(
-            "Too many calls are under way. Try again in a moment; max_streams says how many streams may be."
-        )
-
     async def _send(self) -> httpx.Response:
-        with mapped(self._host, before_head), anyio.move_on_after(self._timeouts.head):
+        with mapped(self.host, before_head), anyio.move_on_after(self._timeouts.head):
             return await self._transport.handle_async_request(self._request)
-        raise UpstreamTimeout(f"{self._host} did not begin to answer within {self._timeouts.head:g} seconds.")
+        raise UpstreamTimeout(f"{self.host} did not begin to answer within {self._timeouts.head:g} seconds.")
 
     def _accept(self, response: httpx.Response) -> None:
         self.status = response.status_code
         self.headers = tuple((name.lower(), value) for name, value in response.headers.raw)
         if self.status < 200 or response.extensions.get("http_version") not in _VERSIONS:
-            raise MalformedResponse(f"{self._host} answered in another protocol than HTTP.")
+            raise MalformedResponse(f"{self.host} answered in another protocol than HTTP.")
         if (
             header(self.headers, b"transfer-encoding") is not None
             and header(self.headers, b"content-length") is not None
         ):
-            raise MalformedResponse(f"{self._host} gave two different lengths of its answer.")  # RFC 9112 section 6.1
+            raise MalformedResponse(f"{self.host} gave two different lengths of its answer.")  # RFC 9112 section 6.1
         self._decoder = decoder(header(self.headers, b"content-encoding") or b"", limit=INFLATE_LIMIT)
 
     async def _next(self) -> bytes | None:
         if not self._intact:
-            raise StreamInterrupted(f"The answer of {self._host} was given up.")
+            raise StreamInterrupted(f"The answer of {self.host} was given up.")
         self._intact = False
-        with mapped(self._host, after_head), anyio.move_on_after(self._timeouts.idle):
+        with mapped(self.host, after_head), anyio.move_on_after(self._timeouts.idle):
             piece = await anext(self._pieces, None)
             self._intact = True
             return piece
-        raise idle(self._host)
+        raise idle(self.host)
 
     async def _close(self) -> None:
         with suppress(*NETWORK_ERRORS), anyio.move_on_after(CLOSE_TIMEOUT, shield=True):

@@ -1,35 +1,33 @@
-"""Try once more, but only while nothing has reached the client and only where it is safe.
+"""Try again, but only while nothing has reached the client, as the policy says, and while the budget lasts.
 
-A model call is not idempotent (RFC 9110, 9.2.2), so a failed one is repeated only when upstream certainly processed
-nothing: it refused the token, or no connection came about.
+Sits around the lease, so that every try takes its own token.
 """
 
-from collections.abc import Callable
+from collections import Counter
 
 import anyio
 
-from copilot_asgi.errors import UpstreamError, UpstreamUnauthorized, UpstreamUnavailable
+from copilot_asgi.errors import UpstreamError, UpstreamUnauthorized
 from copilot_asgi.exchange import Exchange, Handler, Part, Send
+from copilot_asgi.retrying import RetryBudget, RetryPolicy
 
-__all__ = ["Retry", "RetryPolicy", "retry_once"]
-
-RetryPolicy = Callable[[UpstreamError, int], float | None]
-
-
-def retry_once(error: UpstreamError, attempt: int) -> float | None:
-    """One more try at once after a refused token or a connection that never came about. ``attempt`` counts from 1."""
-    safe = isinstance(error, UpstreamUnauthorized) or (isinstance(error, UpstreamUnavailable) and not error.sent)
-    return 0.0 if safe and attempt == 1 else None
+__all__ = ["Retry"]
 
 
 class Retry:
-    """Call the rest of the pipeline again as ``policy`` says: seconds to wait, or ``None`` to give up."""
+    """Call the rest of the pipeline again as ``policy`` says: seconds to wait, or ``None`` to give up.
 
-    def __init__(self, policy: RetryPolicy) -> None:
+    Each repeat is taken out of ``budget``, which all requests share; the one with a fresh token is free, as what was
+    refused cost upstream nothing.
+    """
+
+    def __init__(self, policy: RetryPolicy, budget: RetryBudget) -> None:
         self._policy = policy
+        self._budget = budget
 
     async def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
-        """Raises the last attempt's error."""
+        """Raises the last try's error; cancellation ends a wait at once."""
+        self._budget.deposit()
         started = False
 
         async def watched(part: Part) -> None:
@@ -37,13 +35,19 @@ class Retry:
             started = True
             await send(part)
 
-        attempt = 1
+        failures: Counter[bool] = Counter()
         while True:
             try:
                 return await call_next(exchange, watched)
             except UpstreamError as error:
-                wait = None if started else self._policy(error, attempt)
+                wait = None if started else self._wait(error, failures)
                 if wait is None:
                     raise
-            attempt += 1
             await anyio.sleep(wait)
+
+    def _wait(self, error: UpstreamError, failures: Counter[bool]) -> float | None:
+        """Seconds until the next try, if there is one. ``failures`` counts refused tokens (True) and all others."""
+        refused = isinstance(error, UpstreamUnauthorized)
+        failures[refused] += 1
+        wait = self._policy(error, failures[refused])
+        return wait if wait is None or refused or self._budget.withdraw() else None

@@ -96,6 +96,8 @@ def test_every_error_of_ours_is_rendered_in_every_dialect() -> None:
         errors.UpstreamUnavailable("No.", sent=False),
         upstream(500),
         errors.UpstreamUnauthorized(401, (), b""),
+        errors.UpstreamThrottled(429, (), b""),
+        errors.CircuitOpen("No.", status=402, retry_after=1.0),
         *(
             getattr(errors, name)("Said so.")
             for name in errors.__all__
@@ -107,6 +109,8 @@ def test_every_error_of_ours_is_rendered_in_every_dialect() -> None:
                 "UpstreamUnavailable",
                 "UpstreamStatus",
                 "UpstreamUnauthorized",
+                "UpstreamThrottled",
+                "CircuitOpen",
             }
         ),
     ]

@@ -1,0 +1,108 @@
+"""Do not ask upstream again what it refused a moment ago: answer here instead, in its words.
+
+Sits inside retry, so that every try is looked at, and outside the lease, as no token is needed to say no. A success is
+the head; the place that a call takes while a circuit recovers is free again after the last byte.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import anyio
+from anyio.lowlevel import current_token
+
+from copilot_asgi.circuits import Circuits, Key, Permit, Turn
+from copilot_asgi.errors import UpstreamError
+from copilot_asgi.exchange import Exchange, Handler, Head, Part, Send
+from copilot_asgi.wire.refusal import read_refusal
+
+__all__ = ["BreakCircuit"]
+
+
+class BreakCircuit:
+    """Pass what no circuit holds back, and note what upstream refuses.
+
+    While a throttled circuit recovers, requests wait up to ``max_wait`` seconds for their turn; with ``wait`` also
+    while it is open, if that ends within that time. ``wall`` is for dates in ``retry-after``.
+    """
+
+    def __init__(
+        self,
+        circuits: Circuits,
+        *,
+        wait: bool,
+        max_wait: float,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._circuits = circuits
+        self._wait = wait
+        self._max_wait = max_wait
+        self._clock = clock
+        self._wall = wall
+
+    async def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
+        """Raises ``CircuitOpen``.
+
+        A call that is cancelled, or fails for another reason, is neither a success nor a refusal.
+        """
+        account, route = exchange.account, exchange.route
+        assert account is not None
+        assert route is not None
+        permits: list[Permit] = []
+        try:
+            for key in self._circuits.concerning(account.key, route.model.id):
+                permits.append(await self._permit(key))  # noqa: PERF401 - those in hand are released if one is refused
+            await call_next(exchange, self._watching(send, permits) if permits else send)
+        except UpstreamError as error:
+            refusal = read_refusal(error, self._wall())
+            if refusal is not None:
+                self._circuits.refused(account.key, route.model.id, refusal, self._clock())
+            raise
+        finally:
+            for permit in permits:
+                self._circuits.release(permit)
+
+    async def _permit(self, key: Key) -> Permit:
+        """Leave to pass the circuit of ``key``, when it is our turn. Raises ``CircuitOpen``."""
+        woken = anyio.Event()
+        turn = Turn(key, deadline=self._clock() + self._max_wait, wake=_waker(woken))
+        try:
+            while True:
+                answer = self._circuits.ask(turn, self._clock(), wait=self._wait)
+                if isinstance(answer, Permit):
+                    return answer
+                with anyio.move_on_after(answer):
+                    await woken.wait()
+                woken = anyio.Event()
+                turn.wake = _waker(woken)
+        finally:
+            self._circuits.leave(turn)
+
+    def _watching(self, send: Send, permits: Sequence[Permit]) -> Send:
+        async def watching(part: Part) -> None:
+            if isinstance(part, Head) and part.status == 200:
+                for permit in permits:
+                    self._circuits.succeeded(permit)
+            await send(part)
+
+        return watching
+
+
+def _waker(event: anyio.Event) -> Callable[[], None]:
+    """A function that sets ``event``, which belongs to the running loop, from any thread, and never waits."""
+    native = current_token().native_token
+    if isinstance(native, asyncio.AbstractEventLoop):
+        call_soon: Callable[[Callable[[], object]], object] = native.call_soon_threadsafe
+    else:
+        from trio.lowlevel import TrioToken
+
+        assert isinstance(native, TrioToken)
+        call_soon = native.run_sync_soon
+
+    def wake() -> None:
+        with suppress(RuntimeError):  # its loop has ended, and nobody waits any more
+            call_soon(event.set)
+
+    return wake
