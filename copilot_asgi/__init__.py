@@ -8,6 +8,8 @@ TYPE_CHECKING = False  # type checkers take this name for True; importing it wou
 if TYPE_CHECKING:
     from copilot_asgi.app import CopilotApp as CopilotApp
     from copilot_asgi.config import Settings as Settings
+    from copilot_asgi.controls import Controls as Controls
+    from copilot_asgi.exchange import Arrival as Arrival
     from copilot_asgi.exchange import Caller as Caller
     from copilot_asgi.exchange import Exchange as Exchange
     from copilot_asgi.exchange import Handler as Handler
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Arrival": "exchange",
     "Caller": "exchange",
+    "Controls": "controls",
     "CopilotApp": "app",
     "CopilotMiddleware": "mount",
     "Exchange": "exchange",
@@ -39,7 +43,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "Arrival",
     "Caller",
+    "Controls",
     "CopilotApp",
     "CopilotMiddleware",
     "Exchange",

@@ -6,32 +6,36 @@ every response is finished, cancellation always goes on.
 
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from traceback import format_exception
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from copilot_asgi import stack
 from copilot_asgi.access import check_content, check_framing, check_host, check_origin, cors_headers, options_headers
+from copilot_asgi.callers import find_caller
 from copilot_asgi.config import Settings
+from copilot_asgi.controls import Controls, Hooks
 from copilot_asgi.counting import CountTokens, messages_count, responses_count
 from copilot_asgi.edge import ClientDisconnected, incoming, read_body, run_until_gone
 from copilot_asgi.errors import (
+    ConfigError,
     CopilotASGIError,
     MethodNotAllowed,
     NotFound,
 )
-from copilot_asgi.exchange import Exchange, Stage, header
+from copilot_asgi.exchange import Arrival, Exchange, Stage, header
 from copilot_asgi.in_flight import InFlight
 from copilot_asgi.paths import Target, resolve
 from copilot_asgi.pipeline import compose
-from copilot_asgi.queries import Queries, Query
+from copilot_asgi.queries import Queries
+from copilot_asgi.query import Query
 from copilot_asgi.reading import read_request
 from copilot_asgi.secret import redact
+from copilot_asgi.stack import Stack
 from copilot_asgi.stages.forward import Forward
-from copilot_asgi.stages.identify import Authenticator, authenticator_for
 from copilot_asgi.translate.gemini_models import gemini_count
 from copilot_asgi.upstream.client import Upstream
 from copilot_asgi.visit import Visit
@@ -56,36 +60,38 @@ class CopilotApp:
     Mount it in any ASGI host, run it on any ASGI server, or call it in-process through ``client()``. Making one opens
     nothing; what needs an event loop is opened by the first request in each loop, so no lifespan is needed.
 
-    ``settings`` come from the environment and ``copilot-asgi.toml`` when left out. ``stages`` replaces the stages of
-    ``stack.default``. ``prefix`` is the mount path, for hosts that hide it. ``raise_exceptions`` lets unexpected
-    exceptions out, for tests. Raises ``ConfigError``.
+    ``settings`` come from the environment and ``copilot-asgi.toml`` when left out. ``hooks`` are what a site brings of
+    its own, such as ``authenticate`` and ``approve``; ``controls`` are such hooks and settings put together before.
+    ``stages`` replaces the stages of ``stack.default``, or is a function that changes them. ``prefix`` is the mount
+    path, for hosts that hide it. ``raise_exceptions`` lets unexpected exceptions out, for tests. Raises
+    ``ConfigError``.
     """
 
     def __init__(
         self,
         settings: Settings | None = None,
         *,
-        stages: Sequence[Stage] | None = None,
+        stages: Sequence[Stage] | Callable[[Stack], Sequence[Stage]] | None = None,
         upstream: Upstream | None = None,
-        authenticate: Authenticator | None = None,
+        controls: Controls | None = None,
         prefix: str | None = None,
         raise_exceptions: bool = False,
+        **hooks: Unpack[Hooks],
     ) -> None:
         self.settings = _loaded_settings() if settings is None else settings
         self.upstream = Upstream(self.settings) if upstream is None else upstream
-        self._authenticate = authenticate or authenticator_for(self.settings)
+        self.controls = _controls(self.upstream, stages, controls, hooks)
         self._prefix = prefix
         self._raise_exceptions = raise_exceptions
         self._allowed_hosts = tuple(host.lower() for host in self.settings.allowed_hosts)
-        chosen = stack.default(self.upstream, self._authenticate) if stages is None else stages
-        self._handle = compose(chosen, Forward(self.upstream))
-        counting = stack.counting(self.upstream, self._authenticate)
+        self._handle = compose(_chosen(stages, self.upstream, self.controls), Forward(self.upstream))
+        counting = stack.counting(self.upstream, self.controls)
         self._counters = {
             "count_tokens": compose(counting, CountTokens(self.upstream, messages_count)),
             "input_tokens": compose(counting, CountTokens(self.upstream, responses_count)),
             "gemini_count": compose(counting, CountTokens(self.upstream, gemini_count)),
         }
-        self._queries = Queries(self.upstream)
+        self._queries = Queries(self.upstream, self.controls)
         self._in_flight = InFlight()
         self._users = 0
 
@@ -191,11 +197,12 @@ class CopilotApp:
 
     async def _answer(self, visit: Visit, target: Target, receive: Any) -> None:
         body = await self._read_body(visit, receive) if "POST" in target.endpoint.methods else b""
+        arrival = visit.call.arrival(body)
         if target.endpoint.name in self._queries:
-            await self._answer_query(visit, target, body)
+            await self._answer_query(visit, target, arrival)
             return
         request = read_request(target, visit.call.headers, visit.call.query, body)
-        exchange = Exchange(id=visit.id, received_at=time.monotonic(), client=visit.call.client, request=request)
+        exchange = Exchange(id=visit.id, received_at=time.monotonic(), arrival=arrival, request=request)
         visit.exchange, visit.streams = exchange, request.stream
 
         handle = self._counters.get(target.endpoint.name, self._handle)
@@ -213,21 +220,39 @@ class CopilotApp:
         visit.body_read = True
         return body
 
-    async def _answer_query(self, visit: Visit, target: Target, body: bytes) -> None:
-        call, name = visit.call, target.endpoint.name
+    async def _answer_query(self, visit: Visit, target: Target, arrival: Arrival) -> None:
+        name = target.endpoint.name
         caller = None
         if name not in self._queries.open_to_all:
-            caller = await self._authenticate(call.client, call.headers)
+            caller = await find_caller(self.controls.authenticate, arrival)
         query = Query(
             name=name,
             argument=target.argument,
-            parameters=call.query,
-            body=body,
+            parameters=arrival.query,
+            body=arrival.body,
             caller=caller,
             anthropic=visit.dialect is Dialect.MESSAGES,
         )
         answer = await self._queries.answer(query)
         await visit.responder.respond(answer.status, ((b"content-type", b"application/json"),), answer.body)
+
+
+def _controls(upstream: Upstream, stages: object, given: Controls | None, hooks: Hooks) -> Controls:
+    """Those that the stages were made with, so that the routes show what the stages do. Raises ``ConfigError``."""
+    given = given or (stages.controls if isinstance(stages, Stack) else None)
+    if given is None:
+        return Controls(upstream, **hooks)
+    if hooks:
+        raise ConfigError(f"controls: give {', '.join(hooks)} to Controls, where all hooks belong then.")
+    return given
+
+
+def _chosen(
+    stages: Sequence[Stage] | Callable[[Stack], Sequence[Stage]] | None, upstream: Upstream, controls: Controls
+) -> Sequence[Stage]:
+    if stages is None:
+        return stack.default(upstream, controls)
+    return stages(stack.default(upstream, controls)) if callable(stages) else stages
 
 
 def _loaded_settings() -> Settings:

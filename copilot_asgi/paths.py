@@ -37,6 +37,7 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/healthz": Endpoint("healthz", _GET),
     "/readyz": Endpoint("readyz", _GET),
     "/usage": Endpoint("usage", _GET),
+    "/approvals": Endpoint("approvals", _GET),
     "/models": Endpoint("models", _GET),
     "/chat/completions": Endpoint("chat", _POST, Dialect.CHAT),
     "/responses": Endpoint("responses", _POST, Dialect.RESPONSES),
@@ -45,7 +46,11 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/responses/input_tokens": Endpoint("input_tokens", _POST, Dialect.RESPONSES),
     "/embeddings": Endpoint("embeddings", _POST, Dialect.EMBEDDINGS),
 }
-MODEL = Endpoint("model", _GET)
+# Routes that end in a name, by what stands before it.
+NAMED: dict[str, Endpoint] = {
+    "/models/": Endpoint("model", _GET),
+    "/approvals/": Endpoint("decide", _POST),
+}
 
 # The paths of other vendors' clients; none of them is also ours below /v1.
 OTHERS: dict[str, Endpoint] = {
@@ -115,6 +120,5 @@ def _ours(path: str) -> Target | None:
     endpoint = ENDPOINTS.get(path)
     if endpoint is not None:
         return Target(endpoint)
-    if path.startswith("/models/"):
-        return Target(MODEL, path.removeprefix("/models/"))
-    return None
+    named = ((beginning, each) for beginning, each in NAMED.items() if path.startswith(beginning))
+    return next((Target(each, path.removeprefix(beginning)) for beginning, each in named), None)

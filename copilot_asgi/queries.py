@@ -3,15 +3,22 @@
 Rule: no answer holds a token, and what GitHub says about the account is passed on field by field from a list.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs
 
 import msgspec
 
 from copilot_asgi import __version__
+from copilot_asgi.admin import Approvals
+from copilot_asgi.budgets import Period, period_start
+from copilot_asgi.callers.permitted import permitted
+from copilot_asgi.circuits import CircuitStatus
+from copilot_asgi.controls import Controls
 from copilot_asgi.credentials.github_user import fetch_user
 from copilot_asgi.errors import BadRequest, CopilotASGIError, UnknownModel
-from copilot_asgi.exchange import Caller
+from copilot_asgi.ledger.report import claims_of, report
+from copilot_asgi.query import Answer, Query, json_answer
 from copilot_asgi.routing import Catalog, find_model
 from copilot_asgi.translate.gemini_models import gemini_model, gemini_models
 from copilot_asgi.translate.ollama_models import ollama_running, ollama_show, ollama_tags, ollama_version
@@ -20,28 +27,7 @@ from copilot_asgi.wire import models as wire_models
 from copilot_asgi.wire.models import Model
 from copilot_asgi.wire.shallow import NOT_JSON
 
-__all__ = ["Answer", "Queries", "Query"]
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """A whole JSON answer."""
-
-    status: int
-    body: bytes
-
-
-class Query(msgspec.Struct, frozen=True):
-    """A question: which one, about what, asked by whom. ``anthropic`` chooses the shape of model lists.
-
-    ``body`` is what came with a question that is posted.
-    """
-
-    name: str
-    argument: str
-    parameters: str
-    body: bytes
-    caller: Caller | None
-    anthropic: bool
+__all__ = ["Queries"]
 
 
 class _Show(msgspec.Struct):
@@ -58,8 +44,10 @@ class Queries:
     # These are asked by probes and by people looking at the address: no caller is needed, nothing personal is told.
     open_to_all = frozenset({"index", "healthz", "readyz", "ollama_version"})
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, controls: Controls) -> None:
         self._upstream = upstream
+        self._controls = controls
+        approvals = Approvals(controls.approvals)
         self._answers: dict[str, Callable[[Query], Awaitable[Answer]]] = {
             "index": self._index,
             "healthz": self._healthz,
@@ -67,6 +55,8 @@ class Queries:
             "models": self._models,
             "model": self._model,
             "usage": self._usage,
+            "approvals": approvals.list,
+            "decide": approvals.decide,
             "gemini_models": self._gemini_models,
             "gemini_model": self._gemini_model,
             "ollama_tags": self._ollama_tags,
@@ -83,10 +73,10 @@ class Queries:
         return await self._answers[query.name](query)
 
     async def _index(self, query: Query) -> Answer:  # noqa: ARG002 - one shape for all
-        return _json({"name": "copilot_asgi", "version": __version__})
+        return json_answer({"name": "copilot_asgi", "version": __version__})
 
     async def _healthz(self, query: Query) -> Answer:  # noqa: ARG002 - one shape for all
-        return _json({"status": "alive"})
+        return json_answer({"status": "alive"})
 
     async def _readyz(self, query: Query) -> Answer:
         try:
@@ -94,8 +84,9 @@ class Queries:
             account = await self._upstream.resolve_account(query.caller)
             await opened.credentials.credential(account)
         except CopilotASGIError as error:
-            return _json({"status": "not ready", "missing": error.code, "message": error.message}, status=503)
-        return _json({"status": "ready"})
+            return json_answer({"status": "not ready", "missing": error.code, "message": error.message}, status=503)
+        circuits = self._controls.circuits.states(time.monotonic())
+        return json_answer({"status": "ready", "circuits": [_circuit(each) for each in circuits]})
 
     async def _models(self, query: Query) -> Answer:
         catalog = await self._catalog(query)
@@ -144,19 +135,38 @@ class Queries:
         return model
 
     async def _usage(self, query: Query) -> Answer:
-        upstream = self._upstream
+        upstream, caller = self._upstream, query.caller
+        assert caller is not None
         opened = await upstream.opened()
-        account = await upstream.resolve_account(query.caller)
+        account = await upstream.resolve_account(caller)
         user = await fetch_user(opened.http.fetch, account.github_token, upstream.hosts, upstream.identity)
-        return _json(user)
+        now = time.time()
+        spending = await report(
+            self._controls.ledger,
+            period_start(Period.MONTH, now),
+            now=now,
+            caller=None if caller.admin else caller.name,
+            claims=claims_of(upstream.settings, caller),
+        )
+        return json_answer({**msgspec.structs.asdict(user), "spending": spending})
 
     async def _catalog(self, query: Query) -> Catalog:
+        """The models that the caller may use."""
         opened = await self._upstream.opened()
-        return await opened.catalogs.get(await self._upstream.resolve_account(query.caller))
+        catalog = await opened.catalogs.get(await self._upstream.resolve_account(query.caller))
+        if query.caller is None or not query.caller.models:
+            return catalog
+        return Catalog({id: model for id, model in catalog.models.items() if permitted(query.caller, id)})
 
 
-def _json(value: object, *, status: int = 200) -> Answer:
-    return Answer(status, msgspec.json.encode(value))
+def _circuit(status: CircuitStatus) -> dict[str, object]:
+    """Without the account: everybody may ask."""
+    return {
+        "model": status.model,
+        "reason": status.reason.value,
+        "state": status.state.value,
+        "seconds_left": status.seconds_left,
+    }
 
 
 def _limit(parameters: dict[str, list[str]]) -> int:

@@ -7,7 +7,9 @@ service (script it, make it fail, look at what it received), ``copilot_app`` an 
 import pytest
 
 from copilot_asgi import CopilotApp, Secret, Settings, Upstream
+from copilot_asgi.controls import Controls
 from copilot_asgi.in_process import in_process_transport
+from copilot_asgi.ledger.memory import MemoryLedger
 from copilot_asgi.simulator import Simulator
 from copilot_asgi.stores.memory import MemoryStore
 
@@ -25,4 +27,5 @@ def copilot_app(copilot_simulator: Simulator) -> CopilotApp:
     """An app that is signed in to ``copilot_simulator``; use it through ``client()`` or mount it."""
     settings = Settings(github_token=Secret(copilot_simulator.sign_in()))
     transport = in_process_transport(copilot_simulator, raise_exceptions=False)
-    return CopilotApp(settings, upstream=Upstream(settings, store=MemoryStore(), transport=transport))
+    upstream = Upstream(settings, store=MemoryStore(), transport=transport)
+    return CopilotApp(settings, upstream=upstream, controls=Controls(upstream, ledger=MemoryLedger()))

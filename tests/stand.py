@@ -1,14 +1,17 @@
 """The app in front of the simulator, in one process, for tests of the whole path."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import httpx
 
 from copilot_asgi import CopilotApp, Secret, Settings, Upstream
+from copilot_asgi.controls import Controls
 from copilot_asgi.in_process import in_process_transport
+from copilot_asgi.ledger.memory import MemoryLedger
 from copilot_asgi.simulator import Simulator, SimulatorSettings
 from copilot_asgi.stores.memory import MemoryStore
 from copilot_asgi.wire.sse import EventParser
@@ -61,9 +64,10 @@ async def stand(
     *,
     signed_in: bool = True,
     wrap: Callable[[Any], Any] = lambda app: app,
+    controls: Mapping[str, Any] = MappingProxyType({}),
     **settings: Any,
 ) -> AsyncIterator[Stand]:
-    """The app over a simulator; ``wrap`` may put something between them, ``settings`` are the app's."""
+    """The app over a simulator; ``wrap`` may put something between, ``settings`` and ``controls`` are the app's."""
     clock = Clock()
     simulator = Simulator(settings=simulated or SimulatorSettings(), clock=clock)
     if signed_in:
@@ -71,7 +75,8 @@ async def stand(
     chosen = Settings(**settings)
     transport = in_process_transport(wrap(simulator), raise_exceptions=False)
     upstream = Upstream(chosen, store=MemoryStore(), transport=transport, wall=clock)
-    app = CopilotApp(chosen, upstream=upstream, raise_exceptions=True)
+    chosen_controls = Controls(upstream, **{"ledger": MemoryLedger(), **controls})
+    app = CopilotApp(chosen, upstream=upstream, controls=chosen_controls, raise_exceptions=True)
     client = httpx.AsyncClient(transport=in_process_transport(app), base_url="http://localhost", timeout=20)
     async with app, client:
         yield Stand(simulator, app, client, clock)

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from copilot_asgi import CopilotApp, Exchange, Handler, Head, Secret, Send, Settings, Upstream
-from copilot_asgi.errors import ConfigError
 from copilot_asgi.in_process import in_process_transport
 from copilot_asgi.simulator import FAULTS, Endpoints, Fault, Simulator, SimulatorSettings
 from copilot_asgi.upstream.client import Opened
@@ -105,7 +104,7 @@ async def test_alive_and_ready() -> None:
     """Alive always; ready when a token can be had, and otherwise it says what is missing."""
     async with stand() as it:
         assert (await it.client.get("/healthz")).json() == {"status": "alive"}
-        assert (await it.client.get("/readyz")).json() == {"status": "ready"}
+        assert (await it.client.get("/readyz")).json() == {"status": "ready", "circuits": []}
         assert (await it.client.get("/")).json()["name"] == "copilot_asgi"
     async with stand(signed_in=False) as it:
         response = await it.client.get("/readyz")
@@ -189,9 +188,13 @@ async def test_without_keys_only_this_machine_is_served() -> None:
 
 
 async def test_other_hosts_need_keys() -> None:
-    """Names beyond this machine are not served without a key; the app does not start that way."""
-    with pytest.raises(ConfigError, match="api_keys"):
-        CopilotApp(Settings(allowed_hosts=("ai.example",)))
+    """Where names beyond this machine are served, nobody is without a key, and the answer says what to set."""
+    async with stand(allowed_hosts=("ai.example",)) as it:
+        for host in ("ai.example", "localhost"):
+            response = await it.client.get("/models", headers={"host": host})
+            assert response.status_code == 401
+            assert "COPILOT_ASGI_API_KEYS" in response.json()["error"]["message"]
+        assert it.simulator.requests == []
     async with stand(allowed_hosts=("ai.example",), **KEYS) as it:
         response = await it.client.get("/models", headers={"host": "ai.example", "x-api-key": "one-key"})
         assert response.status_code == 200
@@ -346,15 +349,17 @@ async def test_a_hostile_endpoint_never_sees_the_token() -> None:
 )
 @pytest.mark.parametrize("stream", [False, True])
 async def test_upstream_refusals_reach_the_client(*, fault: str, status: int, words: str, stream: bool) -> None:
-    """Statuses keep their class, messages are passed on, and the same request that failed is not repeated."""
-    async with stand() as it:
+    """Statuses keep their class, messages are passed on, and without retries nothing is repeated."""
+    async with stand(retries=0) as it:
         await it.client.get("/models")
         it.simulator.enqueue(FAULTS[fault])
         response = await it.client.post("/v1/chat/completions", json={**CHAT, "stream": stream})
         assert response.status_code == status, response.text
         assert words in response.json()["error"]["message"]
         assert len([request for request in it.simulator.requests if request.path == "/chat/completions"]) == 1
-        assert (await it.client.post("/v1/chat/completions", json=CHAT)).status_code == 200
+        other = {**CHAT, "model": "gpt-4.1"}
+        # A throttled account is left alone for a while; every other refusal is about this request or its model.
+        assert (await it.client.post("/v1/chat/completions", json=other)).status_code == (429 if status == 429 else 200)
 
 
 async def test_retry_after_is_passed_on() -> None:

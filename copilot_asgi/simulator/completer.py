@@ -93,6 +93,7 @@ class Completer:
         initiator = call.request.header("x-initiator")
         premium = 0.0 if initiator == "agent" else call.model.multiplier * (1 - discount)
         charge = Charge(
+            request_id=call.request.header("x-request-id"),
             login=call.login,
             path=call.request.path,
             model=call.model.id,

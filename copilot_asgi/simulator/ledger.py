@@ -20,8 +20,9 @@ RESET_DATE = "2026-12-01"
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
-    """One answered model request. ``initiator`` is as received, ``premium`` counts premium requests."""
+    """One answered model request. ``initiator`` and ``request_id`` are as received, ``premium`` counts requests."""
 
+    request_id: str
     login: str
     path: str
     model: str

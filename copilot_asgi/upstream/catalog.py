@@ -25,6 +25,9 @@ __all__ = ["Catalogs"]
 FRESH_FOR = 600.0
 STALE_FOR = 15.0
 
+# From this version of the API on the list names prices; answers of other routes are those of the identity's version.
+_VERSION = (b"x-github-api-version", b"2026-07-01")
+
 logger = logging.getLogger(__name__)
 
 
@@ -81,7 +84,8 @@ class Catalogs:
 
     async def _request_once(self, account: Account) -> bytes:
         credential = await self._credentials.credential(account)
-        headers = (*self._identity.model_headers, (b"authorization", credential.authorization))
+        identity = (pair for pair in self._identity.model_headers if pair[0] != _VERSION[0])
+        headers = (*identity, _VERSION, (b"authorization", credential.authorization))
         response = await self._fetch("GET", f"{credential.api_url}/models", headers=headers)
         if response.status == 200:
             return response.body

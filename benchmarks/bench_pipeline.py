@@ -1,0 +1,191 @@
+"""What the pipeline adds to a request and to a chunk: without stages, with five, and with every stage on.
+
+Run it:  python benchmarks/bench_pipeline.py [--json FILE]
+The innermost handler answers from memory, so that only the stages are measured; what needs a network (route and lease)
+is left out everywhere. It prints medians in microseconds of CPU, and how much each setup costs in the units of a
+pipeline without stages, compared round by round.
+"""
+
+import argparse
+import asyncio
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from copilot_asgi import (
+    Arrival,
+    Controls,
+    Exchange,
+    Head,
+    Part,
+    Request,
+    Secret,
+    Send,
+    Settings,
+    Stage,
+    Upstream,
+    stack,
+)
+from copilot_asgi.approvals import Approved, Question
+from copilot_asgi.audit import Entry
+from copilot_asgi.config import ApprovalKind
+from copilot_asgi.credentials.accounts import Account
+from copilot_asgi.exchange import Handler
+from copilot_asgi.ledger.memory import MemoryLedger
+from copilot_asgi.pipeline import compose
+from copilot_asgi.routing import Route
+from copilot_asgi.stack import Stack
+from copilot_asgi.wire.dialect import Dialect
+from copilot_asgi.wire.models import Model
+
+ROUNDS = 7
+REQUESTS = 300
+CHUNKS = 200
+BODY = b'{"model":"gpt-4o","messages":[{"role":"user","content":"hello"}],"stream":%s}'
+CHUNK = (
+    b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"gpt-4o","choices":'
+    b'[{"index":0,"delta":{"role":"assistant","content":"' + b"x" * 200 + b'"},"finish_reason":null}]}\n\n'
+)
+LAST = (
+    b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"gpt-4o","choices":'
+    b'[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":9,'
+    b'"total_tokens":18}}\n\ndata: [DONE]\n\n'
+)
+MODEL = Model(id="gpt-4o")
+KEY = "one-key"
+FIVE = ("identify", "rate_limit", "spend", "approval", "concurrency")
+
+Run = Callable[[], Awaitable[None]]
+
+
+class Forgetting:
+    """An audit sink that keeps nothing."""
+
+    async def write(self, entry: Entry) -> None:
+        """Forget the entry."""
+
+
+async def approve(question: Question) -> Approved:  # noqa: ARG001 - the shape of an approver
+    """Say yes at once."""
+    return Approved()
+
+
+async def answer(exchange: Exchange, send: Send) -> None:
+    """A stream of ``CHUNKS`` chunks, or one that is over at once."""
+    await send(Head(200, ((b"content-type", b"text/event-stream"),)))
+    for _ in range(CHUNKS if exchange.id == "long" else 1):
+        await send(CHUNK)
+    await send(LAST)
+
+
+async def forget(part: Part) -> None:
+    """A client that takes everything."""
+
+
+def all_stages(directory: Path) -> Stack:
+    """Every stage, configured, but for those that need a network."""
+    settings = Settings(
+        api_keys=(Secret(KEY),),
+        data_dir=directory,
+        rate_limit=("100000000/s", "100000000 tokens/s"),
+        budget=("1000000 credits/month",),
+        approval=ApprovalKind.QUEUE,
+        max_concurrent=100,
+        fallbacks=("gpt-5.4=gpt-4o",),
+        cache=True,
+        ledger=True,
+    )
+    upstream = Upstream(settings)
+    controls = Controls(upstream, approve=approve, ledger=MemoryLedger(), audit=Forgetting())
+    return stack.default(upstream, controls).without("route").without("lease")
+
+
+def unconfigured(directory: Path) -> Stack:
+    """The stages as they are when nobody has set anything."""
+    upstream = Upstream(Settings(data_dir=directory))
+    return stack.default(upstream).without("route").without("lease")
+
+
+def only(stages: Stack, names: Sequence[str]) -> Stack:
+    """``stages`` without all others."""
+    for name in stages.names:
+        if name not in names:
+            stages = stages.without(name)
+    return stages
+
+
+def make(id: str) -> Exchange:
+    """An exchange as it is behind the route."""
+    arrival = Arrival(client="127.0.0.1", headers=((b"x-api-key", KEY.encode()),))
+    request = Request.decode(Dialect.CHAT, arrival.headers, BODY % b"true")
+    exchange = Exchange(id=id, received_at=time.monotonic(), arrival=arrival, request=request)
+    exchange.account = Account(login="octocat", github_token=Secret("t"))
+    exchange.route = Route(model=MODEL, dialect=Dialect.CHAT)
+    return exchange
+
+
+async def cpu(handler: Handler, id: str, count: int) -> float:
+    """Microseconds of CPU for one exchange."""
+    start = time.process_time()
+    for _ in range(count):
+        await handler(make(id), forget)
+    return (time.process_time() - start) / count * 1e6
+
+
+async def measure(setups: dict[str, Sequence[Stage]]) -> dict[str, list[tuple[float, float]]]:
+    """For each setup and round: microseconds a request, and a chunk."""
+    handlers = {name: compose(stages, answer) for name, stages in setups.items()}
+    for handler in handlers.values():
+        await cpu(handler, "short", REQUESTS // 4)
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in setups}
+    for _ in range(ROUNDS):
+        for name, handler in handlers.items():
+            request = await cpu(handler, "short", REQUESTS)
+            stream = await cpu(handler, "long", REQUESTS // 10)
+            found[name].append((request, (stream - request) / (CHUNKS - 1)))
+    return found
+
+
+def main() -> None:
+    """Measure the setups in turn, round after round."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="write the table as JSON, too")
+    file = parser.parse_args().json
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        every = all_stages(directory)
+        setups: dict[str, Sequence[Stage]] = {
+            "no stages": (),
+            "five stages": only(every, FIVE),
+            "nothing configured": unconfigured(directory),
+            "all stages": every,
+        }
+        found = asyncio.run(measure(setups))
+    base = found["no stages"]
+    rows = []
+    print(f"Python {platform.python_version()}, medians of {ROUNDS} rounds, microseconds of CPU")
+    print(f"{'setup':20}{'stages':>7}{'request':>10}{'x none':>8}{'chunk':>9}{'added':>9}")
+    for name, rounds in found.items():
+        row = {
+            "setup": name,
+            "stages": len(setups[name]),
+            "request": statistics.median(request for request, _ in rounds),
+            "ratio": statistics.median(mine[0] / none[0] for mine, none in zip(rounds, base, strict=True)),
+            "chunk": statistics.median(chunk for _, chunk in rounds),
+            "added": statistics.median(mine[1] - none[1] for mine, none in zip(rounds, base, strict=True)),
+        }
+        rows.append(row)
+        print(
+            f"{row['setup']:20}{row['stages']:>7}{row['request']:>10.1f}{row['ratio']:>8.2f}{row['chunk']:>9.2f}"
+            f"{row['added']:>9.2f}"
+        )
+    if file is not None:
+        file.write_text(json.dumps({"python": platform.python_version(), "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Questions that wait for somebody to come and answer them: through the API, a dashboard, or code of the site's own.
+
+Rule: each question is answered once. Who asked may be on another event loop, in another thread, than who answers.
+"""
+
+import threading
+
+from copilot_asgi.approvals import Approved, Denied, Question
+from copilot_asgi.approvals.signal import Signal
+
+__all__ = ["ApprovalQueue"]
+
+
+class _Waiting:
+    """A question and what becomes of it."""
+
+    def __init__(self, question: Question) -> None:
+        self.question = question
+        self.answered = Signal()
+        self.answer: Approved | Denied = Denied()
+
+
+class ApprovalQueue:
+    """An approver that keeps at most ``max_pending`` questions until ``decide`` answers them."""
+
+    def __init__(self, max_pending: int = 100) -> None:
+        self._max_pending = max_pending
+        self._lock = threading.Lock()
+        self._waiting: dict[str, _Waiting] = {}
+
+    async def __call__(self, question: Question) -> Approved | Denied:
+        """The answer, when there is one. When cancelled the question is withdrawn."""
+        waiting = _Waiting(question)
+        with self._lock:
+            if len(self._waiting) >= self._max_pending:
+                return Denied("too many requests wait for approval")
+            self._waiting[question.id] = waiting
+        try:
+            await waiting.answered.wait()
+        finally:
+            with self._lock:
+                self._waiting.pop(question.id, None)
+        return waiting.answer
+
+    def pending(self) -> list[Question]:
+        """The questions that wait, the oldest first."""
+        with self._lock:
+            return [waiting.question for waiting in self._waiting.values()]
+
+    def decide(self, id: str, *, approve: bool, remember: bool = False, reason: str = "") -> bool:
+        """Answer a question; ``False`` when there is none by that id, or no longer.
+
+        It never waits, and may be called from any thread. ``reason`` is told to the client of a denied request.
+        """
+        with self._lock:
+            waiting = self._waiting.pop(id, None)
+        if waiting is None:
+            return False
+        waiting.answer = _answer(approve=approve, remember=remember, reason=reason)
+        return waiting.answered.set()
+
+
+def _answer(*, approve: bool, remember: bool, reason: str) -> Approved | Denied:
+    if approve:
+        return Approved(remember=remember)
+    return Denied(reason) if reason else Denied()
