@@ -40,20 +40,21 @@ class _Rule(msgspec.Struct, frozen=True):
     """How circuits of one reason behave.
 
     ``first`` is how long they open when upstream names no time, ``cap`` the longest whatever it names (both in
-    seconds); ``strikes`` refusals in a row open one, an allowance of ``enough`` closes it. ``queues`` says whether it
-    makes sense to wait for one's turn.
+    seconds); ``strikes`` refusals in a row open one, an allowance of ``enough`` closes it. ``passes`` says whether it
+    passes with time: upstream's own time is kept to then, and it makes sense to wait for one's turn. Anything else is
+    over when a person does something about it, so it is tried again sooner than upstream says.
     """
 
     first: float
     cap: float
     enough: int
     strikes: int = 1
-    queues: bool = False
+    passes: bool = False
 
 
 _RULES: Mapping[Reason, _Rule] = MappingProxyType(
     {
-        Reason.THROTTLED: _Rule(first=10.0, cap=WEEK, enough=16, queues=True),
+        Reason.THROTTLED: _Rule(first=10.0, cap=WEEK, enough=16, passes=True),
         Reason.QUOTA: _Rule(first=30.0, cap=PROBE_EVERY, enough=2),
         Reason.POLICY: _Rule(first=30.0, cap=PROBE_EVERY, enough=2),
         Reason.FORBIDDEN: _Rule(first=30.0, cap=PROBE_EVERY, enough=2, strikes=3),
@@ -102,7 +103,7 @@ def refused(circuit: Circuit | None, refusal: Refusal, now: float, generation: i
     rule = _RULES[refusal.reason]
     asked = refusal.asked or 0.0
     if circuit is not None and circuit.state is State.OPEN:
-        until = max(circuit.until, now + min(asked, rule.cap))
+        until = max(circuit.until, now + min(asked, rule.cap)) if rule.passes else circuit.until
         told_until = circuit.told_until if refusal.asked is None else now + asked
         return msgspec.structs.replace(circuit, refusal=refusal, until=until, told_until=told_until)
     strikes = 1 if circuit is None else circuit.strikes + 1
@@ -121,11 +122,14 @@ def refused(circuit: Circuit | None, refusal: Refusal, now: float, generation: i
 
 
 def _pause(rule: _Rule, asked: float | None, last: float | None) -> float:
-    """Seconds to open for: what upstream asked for, and at least twice as long as the last time."""
-    if last is None:
-        wanted = rule.first if asked is None else asked
+    """Seconds to open for: what upstream asked for, or else twice as long as the last time."""
+    own = rule.first if last is None else min(last * 2.0, LONGEST_DOUBLED)
+    if asked is None:
+        wanted = own
+    elif not rule.passes:
+        wanted = min(asked, own)
     else:
-        wanted = max(asked or 0.0, min(last * 2.0, LONGEST_DOUBLED))
+        wanted = asked if last is None else max(asked, own)
     return min(max(wanted, LEAST), rule.cap)
 
 
@@ -269,7 +273,7 @@ class Circuits:
         return line
 
     def _seconds_to_wait(self, circuit: Circuit, turn: Turn, now: float, *, wait: bool) -> float:
-        if now >= turn.deadline or not circuit.rule.queues:
+        if now >= turn.deadline or not circuit.rule.passes:
             raise _error(circuit, now)
         if circuit.state is State.RECOVERING:
             return turn.deadline - now

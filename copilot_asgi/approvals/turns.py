@@ -36,8 +36,7 @@ class Turns:
         with self._lock:
             if mine not in self._line:
                 return
-            had_the_turn = self._line[0] is mine
             self._line.remove(mine)
-            # Whose loop has ended cannot take its turn.
-            while had_the_turn and self._line and not self._line[0].set():
+            # Telling the first again does no harm; one whose loop has ended cannot take its turn, or end it.
+            while self._line and not self._line[0].set():
                 self._line.popleft()

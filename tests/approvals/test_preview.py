@@ -93,6 +93,15 @@ def test_long_turns_are_cut(size: int) -> None:
     assert shown == "a" * (PREVIEW_LIMIT - 3) + ELLIPSIS
 
 
+def test_no_more_than_the_beginning_of_a_turn_is_looked_at() -> None:
+    """A text behind a large image is not searched for; the turn is shown as it stands."""
+    image, text = {"type": "image", "data": "A" * LOOKED_AT}, {"type": "text", "text": "late"}
+    assert preview(request(Dialect.CHAT, messages=[user([image, text])])).startswith(
+        '{"role":"user","content":[{"type"'
+    )
+    assert preview(request(Dialect.CHAT, messages=[user([text, image])])) == "late"
+
+
 @pytest.mark.parametrize("escape", [b"\\n", b"\\\\", b"\\u0041", b"\\ud83d\\ude00", "\u4f60".encode()])
 def test_what_is_cut_in_two_is_left_out(escape: bytes) -> None:
     """Wherever in an escape or a character the turn is cut, the text before it is read."""

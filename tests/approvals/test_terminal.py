@@ -295,7 +295,7 @@ def main():
     except ConfigError as error:
         print(error, flush=True)
 
-if sys.argv[1] != "none":
+if sys.argv[1] in ("controlled", "background"):
     os.open(sys.argv[2], os.O_RDWR)  # the first terminal that a session opens controls it
 if sys.argv[1] == "background":
     if child := os.fork():
@@ -309,26 +309,27 @@ main()
 
 @pytest.mark.servers
 @pytest.mark.parametrize(
-    ("way", "typed_in", "output"),
+    ("way", "as_input", "output"),
     [
-        ("foreground", True, "Approved(remember=True)\n"),
-        ("foreground", False, "Approved(remember=True)\n"),
+        ("controlled", True, "Approved(remember=True)\n"),
+        ("controlled", False, "Approved(remember=True)\n"),
+        ("only input", True, "Approved(remember=True)\n"),
         ("background", True, "Denied(reason='the server runs in the background of its terminal')\nended\n"),
         ("none", False, "approval: there is no terminal to ask on."),
     ],
 )
-async def test_the_terminal_of_the_process_is_found(screen: Screen, way: str, typed_in: bool, output: str) -> None:
-    """By its name or as the controlling one; in the background nobody is asked and nothing stops."""
+async def test_the_terminal_of_the_process_is_found(screen: Screen, way: str, as_input: bool, output: str) -> None:
+    """It is its input or what controls it; in the background nobody is asked and nothing stops."""
     root = Path(__file__).parents[2]
     command = [sys.executable, "-c", PROGRAM, way, screen.device, str(root)]
-    source = screen.slave if typed_in else subprocess.DEVNULL
+    source = screen.slave if as_input else subprocess.DEVNULL
     process = await anyio.open_process(
         command, stdin=source, stdout=subprocess.PIPE, stderr=None, start_new_session=True, cwd=root
     )
     printed = b""
     with anyio.fail_after(2 * PATIENCE):
         async with process:
-            if way == "foreground":
+            if output.startswith("Approved"):
                 await screen.until(PROMPT)
                 screen.type("s\n")
             assert process.stdout is not None

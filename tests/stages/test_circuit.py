@@ -333,7 +333,7 @@ async def test_a_turn_is_waited_for_up_to_the_limit() -> None:
 
 
 async def test_waiting_out_a_short_throttling() -> None:
-    """With ``wait`` those who came while it was open pass in the order in which they came, once it has opened."""
+    """With ``wait`` those who came while it was open pass in the order in which they came: one, two, the others."""
     stand, passed = Stand(wait=True), list[int]()
     await stand.refuse(throttled())
     stand.clock.now += 9.98
