@@ -19,6 +19,7 @@ from pathlib import Path
 
 from copilot_asgi import (
     Arrival,
+    Caller,
     Controls,
     Exchange,
     Head,
@@ -125,6 +126,7 @@ def make(id: str) -> Exchange:
     arrival = Arrival(client="127.0.0.1", headers=((b"x-api-key", KEY.encode()),))
     request = Request.decode(Dialect.CHAT, arrival.headers, BODY % b"true")
     exchange = Exchange(id=id, received_at=time.monotonic(), arrival=arrival, request=request)
+    exchange.caller = Caller(name="local")
     exchange.account = Account(login="octocat", github_token=Secret("t"))
     exchange.route = Route(model=MODEL, dialect=Dialect.CHAT)
     return exchange

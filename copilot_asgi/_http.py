@@ -111,16 +111,22 @@ class HttpClient:
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[None]:
         """A place among the model calls, for a block. Raises ``Overloaded`` when none is free in ``timeouts.queue``."""
+        try:
+            self._streams.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._queue()
+        try:
+            yield
+        finally:
+            self._streams.release()
+
+    async def _queue(self) -> None:
         with anyio.move_on_after(self._timeouts.queue) as scope:
             await self._streams.acquire()
         if scope.cancelled_caught:
             raise Overloaded(
                 "Too many calls are under way. Try again in a moment; max_streams says how many streams may be."
             )
-        try:
-            yield
-        finally:
-            self._streams.release()
 
     def stream(
         self, method: str, url: str, *, headers: Sequence[tuple[bytes, bytes]], content: bytes
