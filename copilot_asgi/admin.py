@@ -3,6 +3,8 @@
 Rule: a caller who is no operator sees and decides nothing here.
 """
 
+import logging
+
 import msgspec
 
 from copilot_asgi.approvals import Question
@@ -12,6 +14,8 @@ from copilot_asgi.query import Answer, Query, json_answer
 from copilot_asgi.wire.shallow import NOT_JSON
 
 __all__ = ["Approvals"]
+
+logger = logging.getLogger(__name__)
 
 
 class _Decision(msgspec.Struct, forbid_unknown_fields=True):
@@ -52,11 +56,16 @@ class Approvals:
         )
         if not decided:
             raise NotFound("No request waits under that id. It may have been answered, or its client has left.")
+        assert query.caller is not None
+        logger.info("%s %s a request", query.caller.name, "approved" if decision.approve else "denied")
         return json_answer({"id": query.argument, "approved": decision.approve})
 
     def _checked(self, query: Query) -> ApprovalQueue:
         if query.caller is None or not query.caller.admin:
-            raise Forbidden("Only an operator may approve requests. Use a key of api_keys.", code="operator_only")
+            raise Forbidden(
+                "Only an operator may approve requests. Use a key of api_keys, or one made with keys add --admin.",
+                code="operator_only",
+            )
         if self._queue is None:
             raise NotFound("No approvals are asked for here. Set approval = queue (COPILOT_ASGI_APPROVAL).")
         return self._queue

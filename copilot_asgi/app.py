@@ -6,12 +6,14 @@ every response is finished, cancellation always goes on.
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from traceback import format_exception
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from anyio.lowlevel import RunVar
 
 from copilot_asgi import stack
 from copilot_asgi.access import check_content, check_framing, check_host, check_origin, cors_headers, options_headers
@@ -54,6 +56,11 @@ logger = logging.getLogger(__name__)
 CLIENT_TIMEOUT = 600.0
 
 
+_COUNTS: Mapping[str, Callable[[int], bytes]] = MappingProxyType(
+    {"count_tokens": messages_count, "input_tokens": responses_count, "gemini_count": gemini_count}
+)
+
+
 class CopilotApp:
     """A GitHub Copilot subscription as OpenAI- and Anthropic-compatible endpoints: a raw ASGI application.
 
@@ -79,21 +86,24 @@ class CopilotApp:
         **hooks: Unpack[Hooks],
     ) -> None:
         self.settings = _loaded_settings() if settings is None else settings
+        if not isinstance(self.settings, Settings):
+            raise ConfigError("settings: give Settings(...), or nothing for those of the environment and the file.")
         self.upstream = Upstream(self.settings) if upstream is None else upstream
         self.controls = _controls(self.upstream, stages, controls, hooks)
         self._prefix = prefix
         self._raise_exceptions = raise_exceptions
         self._allowed_hosts = tuple(host.lower() for host in self.settings.allowed_hosts)
-        self._handle = compose(_chosen(stages, self.upstream, self.controls), Forward(self.upstream))
-        counting = stack.counting(self.upstream, self.controls)
+        chosen = _chosen(stages, self.upstream, self.controls)
+        self._handle = compose(chosen, Forward(self.upstream))
+        # A plain list says nothing about counting.
+        counting = (chosen if isinstance(chosen, Stack) else stack.default(self.upstream, self.controls)).counting
         self._counters = {
-            "count_tokens": compose(counting, CountTokens(self.upstream, messages_count)),
-            "input_tokens": compose(counting, CountTokens(self.upstream, responses_count)),
-            "gemini_count": compose(counting, CountTokens(self.upstream, gemini_count)),
+            name: compose(counting, CountTokens(self.upstream, render, may_ask=self.controls.may_count))
+            for name, render in _COUNTS.items()
         }
         self._queries = Queries(self.upstream, self.controls)
         self._in_flight = InFlight()
-        self._users = 0
+        self._users: RunVar[int] = RunVar("copilot_asgi_users", 0)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one ASGI scope; unknown kinds are left alone."""
@@ -113,15 +123,15 @@ class CopilotApp:
             yield {"copilot": self}
 
     async def __aenter__(self) -> Self:
-        self._users += 1
+        self._users.set(self._users.get() + 1)
         await self.upstream.opened()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._users -= 1
-        if self._users == 0:
+        self._users.set(self._users.get() - 1)
+        if self._users.get() == 0:
             await self.aclose()
 
     async def aclose(self) -> None:
@@ -193,7 +203,9 @@ class CopilotApp:
             return
         if call.method not in methods:
             raise MethodNotAllowed(f"Use {' or '.join(methods)} here, not {call.method[:20]}.", allow=methods)
-        await self._in_flight.run(partial(self._answer, visit, target, receive))
+        # While streams come to their end operators can still look and decide, but we are not ready for more.
+        is_query = target.endpoint.name in self._queries and target.endpoint.name != "readyz"
+        await self._in_flight.run(partial(self._answer, visit, target, receive), always=is_query)
 
     async def _answer(self, visit: Visit, target: Target, receive: Any) -> None:
         body = await self._read_body(visit, receive) if "POST" in target.endpoint.methods else b""
@@ -209,6 +221,8 @@ class CopilotApp:
 
         async def work() -> None:
             await handle(exchange, visit.responder.send)
+            if not visit.responder.started:
+                raise ConfigError("stages: one of them returned without an answer, and without calling call_next.")
             await visit.responder.finish()
 
         if await run_until_gone(receive, work):
@@ -252,7 +266,10 @@ def _chosen(
 ) -> Sequence[Stage]:
     if stages is None:
         return stack.default(upstream, controls)
-    return stages(stack.default(upstream, controls)) if callable(stages) else stages
+    chosen = stages(stack.default(upstream, controls)) if callable(stages) else stages
+    if not isinstance(chosen, Sequence):
+        raise ConfigError("stages: give a list of stages, or a function that takes the default ones and returns some.")
+    return chosen
 
 
 def _loaded_settings() -> Settings:

@@ -6,9 +6,9 @@ whoever waits brings the function that wakes it.
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
-from math import ceil
+from math import ceil, inf
 from threading import Lock
 from types import MappingProxyType
 
@@ -25,6 +25,7 @@ Key = tuple[str, str | None]
 LONGEST_DOUBLED = 300.0  # seconds; what waits that nobody asked for grow to
 LEAST = 1.0  # seconds; a wait of nothing would be none
 PROBE_EVERY = 300.0  # seconds; a person may have raised the quota or changed the policy
+HOUR = 3_600.0  # seconds; what upstream says of longer times may be garbage, or end with another plan
 WEEK = 7 * 86_400.0  # seconds; upstream's longest limits are weekly
 
 
@@ -40,9 +41,10 @@ class _Rule(msgspec.Struct, frozen=True):
     """How circuits of one reason behave.
 
     ``first`` is how long they open when upstream names no time, ``cap`` the longest whatever it names (both in
-    seconds); ``strikes`` refusals in a row open one, an allowance of ``enough`` closes it. ``passes`` says whether it
-    passes with time: upstream's own time is kept to then, and it makes sense to wait for one's turn. Anything else is
-    over when a person does something about it, so it is tried again sooner than upstream says.
+    seconds), ``longest_told`` the longest that clients are told; ``strikes`` refusals in a row open one, an allowance
+    of ``enough`` closes it. ``passes`` says whether it passes with time: upstream's own time is kept to then, and it
+    makes sense to wait for one's turn. Anything else is over when a person does something about it, so it is tried
+    again sooner than upstream says.
     """
 
     first: float
@@ -50,11 +52,12 @@ class _Rule(msgspec.Struct, frozen=True):
     enough: int
     strikes: int = 1
     passes: bool = False
+    longest_told: float = inf
 
 
 _RULES: Mapping[Reason, _Rule] = MappingProxyType(
     {
-        Reason.THROTTLED: _Rule(first=10.0, cap=WEEK, enough=16, passes=True),
+        Reason.THROTTLED: _Rule(first=10.0, cap=HOUR, enough=16, passes=True, longest_told=WEEK),
         Reason.QUOTA: _Rule(first=30.0, cap=PROBE_EVERY, enough=2),
         Reason.POLICY: _Rule(first=30.0, cap=PROBE_EVERY, enough=2),
         Reason.FORBIDDEN: _Rule(first=30.0, cap=PROBE_EVERY, enough=2, strikes=3),
@@ -98,17 +101,20 @@ def refused(circuit: Circuit | None, refusal: Refusal, now: float, generation: i
     """What a refusal makes of a circuit: a strike, open, open for longer.
 
     Calls that were under way when it opened may all be refused: those only confirm what is known, and do not double
-    the pause once for each of them.
+    the pause once for each of them. What only counts as a strike changes nothing else.
     """
     rule = _RULES[refusal.reason]
     asked = refusal.asked or 0.0
+    told_until = now + min(asked, rule.longest_told)
+    strikes = 1 if circuit is None else circuit.strikes + 1
+    if strikes < rule.strikes:
+        if circuit is None:
+            return Circuit(refusal=refusal, generation=generation, strikes=strikes)
+        return msgspec.structs.replace(circuit, strikes=strikes)
     if circuit is not None and circuit.state is State.OPEN:
         until = max(circuit.until, now + min(asked, rule.cap)) if rule.passes else circuit.until
-        told_until = circuit.told_until if refusal.asked is None else now + asked
+        told_until = circuit.told_until if refusal.asked is None else told_until
         return msgspec.structs.replace(circuit, refusal=refusal, until=until, told_until=told_until)
-    strikes = 1 if circuit is None else circuit.strikes + 1
-    if strikes < rule.strikes and (circuit is None or circuit.state is State.CLOSED):
-        return Circuit(refusal=refusal, generation=generation, strikes=strikes)
     pause = _pause(rule, refusal.asked, None if circuit is None else circuit.pause)
     return Circuit(
         refusal=refusal,
@@ -116,7 +122,7 @@ def refused(circuit: Circuit | None, refusal: Refusal, now: float, generation: i
         state=State.OPEN,
         strikes=strikes,
         until=now + pause,
-        told_until=now + asked,
+        told_until=told_until,
         pause=pause,
     )
 
@@ -141,11 +147,14 @@ def passed(circuit: Circuit, now: float) -> Circuit:
 
 
 def succeeded(circuit: Circuit) -> Circuit | None:
-    """What the success of a call with a permit makes of a circuit: twice the allowance, or ``None``: closed."""
+    """What the success of a call with a permit makes of a circuit: twice the allowance, or ``None``: closed.
+
+    The time that upstream named is over then, and strikes no longer come in a row.
+    """
     allowance = circuit.allowance * 2
     if circuit.state is State.CLOSED or allowance >= circuit.rule.enough:
         return None
-    return msgspec.structs.replace(circuit, allowance=allowance)
+    return msgspec.structs.replace(circuit, allowance=allowance, strikes=0, told_until=0.0)
 
 
 class Permit(msgspec.Struct, frozen=True):
@@ -223,6 +232,21 @@ class Circuits:
                 line.append(turn)
             return seconds
 
+    def still(self, permits: Collection[Permit], account: str, model: str, now: float, *, deadline: float) -> bool:
+        """Whether ``permits`` are still leave to call; if not, whoever waited with them has to ask for new ones.
+
+        Raises ``CircuitOpen`` if that would begin at ``deadline`` or later.
+        """
+        with self._lock:
+            for key in self.concerning(account, model):
+                circuit = passed(self._circuits[key], now)
+                if circuit.state is State.CLOSED or Permit(key, circuit.generation) in permits:
+                    continue
+                if now >= deadline:
+                    raise _error(circuit, now)
+                return False
+            return True
+
     def leave(self, turn: Turn) -> None:
         """Give up the place in line; harmless for one that has none."""
         with self._lock:
@@ -273,7 +297,7 @@ class Circuits:
         return line
 
     def _seconds_to_wait(self, circuit: Circuit, turn: Turn, now: float, *, wait: bool) -> float:
-        if now >= turn.deadline or not circuit.rule.passes:
+        if now >= turn.deadline or not circuit.rule.passes or circuit.told_until > turn.deadline:
             raise _error(circuit, now)
         if circuit.state is State.RECOVERING:
             return turn.deadline - now
@@ -303,13 +327,14 @@ class Circuits:
 
 
 def _error(circuit: Circuit, now: float) -> CircuitOpen:
-    """What upstream said, and how long it holds: told is what upstream named, even where a call may pass earlier."""
+    """Why, and how long it holds: told is what upstream named, even where a call may pass earlier."""
+    reason = circuit.refusal.reason
     left = max(circuit.until, circuit.told_until) - now
     pause = circuit.seconds_left(now)
-    hint = f"is not asked again for {ceil(pause)} s" if pause else "is asked again little by little"
+    hint = f"it is not asked again for {ceil(pause)} s" if pause else "it is asked again little by little"
     return CircuitOpen(
-        f"{circuit.refusal.message} GitHub Copilot said so and {hint}.",
-        status=circuit.refusal.reason.status,
+        f"{reason.said}; {hint}. {reason.advice}".rstrip(),
+        status=reason.status,
         retry_after=left if left > 0 else LEAST,
         code=circuit.refusal.code,
     )

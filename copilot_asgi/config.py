@@ -222,6 +222,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_format: Annotated[LogFormat, Meta(description="Log lines of `serve`: `text` or `json`.")] = LogFormat.TEXT
 
     def __post_init__(self) -> None:
+        _check_lists(self)
         _check_numbers(self)
         _check_urls(self)
         _check_identity(self)
@@ -279,6 +280,12 @@ _LEAST: Mapping[str, int] = MappingProxyType(
         "retries": 0,
     }
 )
+
+
+def _check_lists(settings: Settings) -> None:
+    for name, value in zip(settings.__struct_fields__, settings.__struct_defaults__, strict=True):
+        if isinstance(value, tuple) and not isinstance(getattr(settings, name), tuple):
+            raise ConfigError(f"{name}: give a tuple of texts, such as Settings({name}=(...,)).")
 
 
 def _check_numbers(settings: Settings) -> None:

@@ -110,6 +110,10 @@ def _from_file(file: Path | None) -> dict[str, object]:
 def _convert(key: str, value: object, place: str) -> object:
     if key in LISTS and isinstance(value, str):
         value = [item.strip() for item in value.split(",") if item.strip()]
+    elif key in LISTS and not isinstance(value, list | tuple):
+        raise ConfigError(f"{key}: give one text with commas, or a list of texts (from {place}).")
+    elif isinstance(get_type_hints(Settings)[key], EnumMeta) and isinstance(value, str):
+        value = value.lower()
     try:
         return msgspec.convert(value, _TYPES[key], strict=False, dec_hook=_from_text)
     except msgspec.ValidationError as error:

@@ -3,7 +3,8 @@
 One object, because the stages and the routes for operators look at the same things. Making one opens and reads nothing.
 """
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -14,6 +15,7 @@ from copilot_asgi.audit import AuditSink
 from copilot_asgi.callers.keys import authenticator_for
 from copilot_asgi.circuits import Circuits
 from copilot_asgi.config import ApprovalKind, Settings
+from copilot_asgi.errors import ConfigError
 from copilot_asgi.exchange import Arrival, Caller, Exchange, Part, Request
 from copilot_asgi.hooks import Hook
 from copilot_asgi.ledger import Ledger
@@ -23,6 +25,8 @@ from copilot_asgi.stores import Store
 from copilot_asgi.upstream.client import Upstream, data_dir
 
 __all__ = ["Controls", "Hooks", "ledger_path"]
+
+_FUNCTIONS = frozenset({"approve", "authenticate", "transform_request", "transform_response"})
 
 
 class Hooks(TypedDict, total=False):
@@ -51,18 +55,53 @@ class Controls:
     """
 
     def __init__(self, upstream: Upstream, **hooks: Unpack[Hooks]) -> None:
+        _check(hooks)
         settings = upstream.settings
-        self.authenticate = hooks.get("authenticate") or authenticator_for(settings, upstream.store)
-        asks = hooks.get("approve") or _approver(settings)
-        self.approvals = asks if isinstance(asks, ApprovalQueue) else None
+        # Not by their truth: a hook may be an object that is false, such as an empty collection.
+        authenticate, approve = hooks.get("authenticate"), hooks.get("approve")
+        limiter, ledger, audit, cache = (
+            hooks.get("limiter"),
+            hooks.get("ledger"),
+            hooks.get("audit"),
+            hooks.get("cache"),
+        )
+        asks = _approver(settings) if approve is None else approve
+        self.authenticate: Hook[[Arrival], Caller] = (
+            authenticator_for(settings, upstream.store) if authenticate is None else authenticate
+        )
         self.approve = None if asks is None else _with_rules(settings, asks)
+        self.approvals = asks if isinstance(asks, ApprovalQueue) else None
         self.transform_request = hooks.get("transform_request")
         self.transform_response = hooks.get("transform_response")
-        self.limiter: Limiter = hooks.get("limiter") or MemoryLimiter()
+        self.limiter: Limiter = MemoryLimiter() if limiter is None else limiter
+        self.ledger: Ledger = SqliteLedger(ledger_path(settings)) if ledger is None else ledger
+        self.audit = _audit(settings) if audit is None else audit
+        self.cache = _cache(settings) if cache is None else cache
         self.circuits = Circuits()
-        self.ledger: Ledger = hooks.get("ledger") or SqliteLedger(ledger_path(settings))
-        self.audit: AuditSink | None = hooks.get("audit") or _audit(settings)
-        self.cache: Store | None = hooks.get("cache") or _cache(settings)
+        self._limited = bool(settings.rate_limit)
+
+    def may_count(self, exchange: Exchange) -> bool:
+        """Whether upstream may be asked to count an exchange's tokens.
+
+        Not where somebody has to approve what is sent, where requests are limited, or where upstream refuses.
+        """
+        if self.approve is not None or self._limited or (exchange.caller is not None and exchange.caller.rate_limits):
+            return False
+        account, route = exchange.account, exchange.route
+        return account is None or route is None or not self.circuits.concerning(account.key, route.model.id)
+
+
+def _check(hooks: Mapping[str, object]) -> None:
+    """Raises ``ConfigError`` for what is no hook: a protection that was misspelt must not be off without a word."""
+    for name, hook in hooks.items():
+        if name in Settings.__struct_fields__ and name not in Hooks.__annotations__:
+            raise ConfigError(f"{name} is a setting. Write: CopilotApp(Settings({name}=...)).")
+        if name not in Hooks.__annotations__:
+            near = difflib.get_close_matches(name, Hooks.__annotations__, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are {', '.join(Hooks.__annotations__)}."
+            raise ConfigError(f"{name}: there is no such hook. {hint}")
+        if name in _FUNCTIONS and hook is not None and not callable(hook):
+            raise ConfigError(f"{name}: give a function, plain or async, not {type(hook).__name__}.")
 
 
 def ledger_path(settings: Settings) -> Path:

@@ -1,6 +1,6 @@
 """How many tokens a request has, before it is sent: upstream's own count where it has one, else an estimate.
 
-Rule: counting never blocks the loop, and never fails because upstream does.
+Rule: counting never blocks the loop, never fails because upstream does, and sends nothing that may not be sent.
 """
 
 import logging
@@ -28,6 +28,7 @@ from copilot_asgi.wire.shallow import NOT_JSON
 __all__ = ["CountTokens", "messages_count", "responses_count"]
 
 UPSTREAM_TIMEOUT = 5.0
+MOST_ASKING = 4  # counts asked for at once; they share the connections that tokens are renewed over
 # Up to this many bytes the exact tokenizer is used, where it is installed.
 EXACT_LIMIT = 4 * 1024 * 1024
 
@@ -49,18 +50,26 @@ def responses_count(tokens: int) -> bytes:
 
 
 class CountTokens:
-    """Answers with the number of tokens; ``render`` says it in the client's dialect. The innermost handler."""
+    """Answers with the number of tokens; ``render`` says it in the client's dialect. The innermost handler.
 
-    def __init__(self, upstream: Upstream, render: Callable[[int], bytes]) -> None:
+    Upstream is asked where ``may_ask`` says so, by a few at a time; otherwise an estimate serves.
+    """
+
+    def __init__(
+        self, upstream: Upstream, render: Callable[[int], bytes], *, may_ask: Callable[[Exchange], bool]
+    ) -> None:
         self._upstream = upstream
         self._render = render
+        self._may_ask = may_ask
+        self._asking = 0
 
     async def __call__(self, exchange: Exchange, send: Send) -> None:
         """Raises ``BadRequest`` for a request that could not be sent either."""
         route = exchange.route
         assert route is not None
         tokens = None
-        if route.dialect is exchange.dialect is Dialect.MESSAGES:
+        native = route.dialect is exchange.dialect is Dialect.MESSAGES
+        if native and self._asking < MOST_ASKING and self._may_ask(exchange):
             tokens = await self._ask(exchange, route)
         if tokens is None:
             tokens = await anyio.to_thread.run_sync(_estimated, exchange.request, route.model.id)
@@ -69,11 +78,14 @@ class CountTokens:
 
     async def _ask(self, exchange: Exchange, route: Route) -> int | None:
         """Upstream's count, or ``None`` when it gives none in time."""
-        with anyio.move_on_after(UPSTREAM_TIMEOUT):
-            try:
+        self._asking += 1
+        try:
+            with anyio.move_on_after(UPSTREAM_TIMEOUT):
                 return await self._ask_once(exchange, route)
-            except (CopilotASGIError, *NOT_JSON) as error:
-                logger.info("%s: no count from upstream, an estimate serves: %s", exchange.id, error)
+        except (CopilotASGIError, *NOT_JSON) as error:
+            logger.info("%s: no count from upstream, an estimate serves: %s", exchange.id, error)
+        finally:
+            self._asking -= 1
         return None
 
     async def _ask_once(self, exchange: Exchange, route: Route) -> int | None:

@@ -170,11 +170,12 @@ class Exchange:
     ``id``, ``received_at`` (seconds, monotonic), ``arrival``, ``dialect`` (edge); ``request`` (edge, then fallback,
     transform and translation); ``caller`` (identify); ``account``, ``route`` (route); ``turn`` (what upstream wants to
     know of it) and ``stream`` (how far it has come; both translation); ``credential`` (lease); ``usage`` (meter, or
-    cache when nothing was used).
+    cache when nothing was used); ``admitted``, that it was counted as a request (rate limit).
     """
 
     __slots__ = (
         "account",
+        "admitted",
         "arrival",
         "caller",
         "credential",
@@ -201,6 +202,7 @@ class Exchange:
         self.account: Account | None = None
         self.credential: Credential | None = None
         self.usage: Usage | None = None
+        self.admitted = False
 
 
 class Handler(Protocol):

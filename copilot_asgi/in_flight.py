@@ -1,11 +1,13 @@
 """The requests under way, so that shutting down can wait for them and then end them.
 
-Belongs to whichever loop runs the requests; ``drain`` and ``end`` are called on that loop.
+Requests belong to the loop that runs them: ``drain`` and ``end`` wait for and end those of their own loop, while no
+loop takes new ones once draining.
 """
 
 from collections.abc import Awaitable, Callable
 
 import anyio
+from anyio.lowlevel import RunVar
 
 from copilot_asgi.errors import Draining
 
@@ -20,41 +22,66 @@ class InFlight:
 
     def __init__(self) -> None:
         self._draining = False
-        self._scopes: set[anyio.CancelScope] = set()
-        self._idle: anyio.Event | None = None
+        self._requests: RunVar[_Requests | None] = RunVar("copilot_asgi_requests", None)
 
-    async def run(self, request: Callable[[], Awaitable[None]]) -> None:
-        """Run one request. Raises ``Draining`` when it is refused, or was ended before it was done."""
-        if self._draining:
+    def __len__(self) -> int:
+        """How many requests of the running loop are under way."""
+        return len(self._here().scopes)
+
+    async def run(self, request: Callable[[], Awaitable[None]], *, always: bool = False) -> None:
+        """Run one request; with ``always`` also while draining.
+
+        Raises ``Draining`` when it is refused, or was ended before it was done.
+        """
+        if self._draining and not always:
             raise Draining("This server is shutting down. Try again in a moment.")
+        requests = self._here()
         with anyio.CancelScope() as scope:
-            self._scopes.add(scope)
+            requests.scopes.add(scope)
             try:
                 return await request()
             finally:
-                self._leave(scope)
+                requests.leave(scope)
         raise Draining("This server is shutting down.")
 
     async def drain(self, timeout: float) -> None:
         """Refuse new requests, and give those under way ``timeout`` seconds before they are ended."""
         self._draining = True
         with anyio.move_on_after(timeout):
-            await self._wait_until_idle()
+            await self._here().idle()
         await self.end()
 
     async def end(self) -> None:
         """End what is under way, and wait a moment for it to be gone."""
-        for scope in tuple(self._scopes):
+        requests = self._here()
+        for scope in tuple(requests.scopes):
             scope.cancel()
         with anyio.move_on_after(END_TIMEOUT):
-            await self._wait_until_idle()
+            await requests.idle()
 
-    async def _wait_until_idle(self) -> None:
-        if self._scopes:
-            self._idle = anyio.Event()
-            await self._idle.wait()
+    def _here(self) -> "_Requests":
+        requests = self._requests.get()
+        if requests is None:
+            requests = _Requests()
+            self._requests.set(requests)
+        return requests
 
-    def _leave(self, scope: anyio.CancelScope) -> None:
-        self._scopes.discard(scope)
-        if not self._scopes and self._idle is not None:
-            self._idle.set()
+
+class _Requests:
+    """Those of one event loop."""
+
+    def __init__(self) -> None:
+        self.scopes: set[anyio.CancelScope] = set()
+        self._empty: anyio.Event | None = None
+
+    async def idle(self) -> None:
+        """Return when there are none."""
+        if self.scopes:
+            self._empty = anyio.Event()
+            await self._empty.wait()
+
+    def leave(self, scope: anyio.CancelScope) -> None:
+        """One of them is over."""
+        self.scopes.discard(scope)
+        if not self.scopes and self._empty is not None:
+            self._empty.set()

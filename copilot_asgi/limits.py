@@ -34,6 +34,8 @@ _SECONDS: Mapping[str, float] = MappingProxyType(
     }
 )
 
+_NAMES: Mapping[float, str] = MappingProxyType({1.0: "s", 60.0: "min", 3_600.0: "hour", 86_400.0: "day"})
+
 
 class Unit(Enum):
     """What is counted."""
@@ -59,7 +61,8 @@ class RateLimit(msgspec.Struct, frozen=True):
             raise ConfigError(f"rate_limit: {self} is out of range. Write an amount and a time above zero.")
 
     def __str__(self) -> str:
-        return f"{self.amount:g} {self.unit.value}/{self.window:g}s"
+        unit = self.unit.value.removesuffix("s") if self.amount == 1 else self.unit.value
+        return f"{self.amount:g} {unit}/{_NAMES.get(self.window, f'{self.window:g}s')}"
 
 
 def parse_rate_limit(text: str) -> RateLimit:

@@ -7,10 +7,13 @@ says so. Source: one AI credit is 10^9 nano-AIU and one US cent (GitHub's ``copi
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from copilot_asgi.translate.camel import camel
+from copilot_asgi.wire.dialect import Dialect
 from copilot_asgi.wire.shallow import NOT_JSON, NULL, Fields, read_object
 from copilot_asgi.wire.usage import MOST_NANO, MOST_TOKENS, Tokens
 
@@ -21,13 +24,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NANO",
+    "OutputAsked",
     "PricedBy",
     "Prices",
     "Tier",
     "Usage",
     "estimate",
     "estimate_broken",
-    "max_output_of",
+    "estimate_prompt",
+    "output_asked",
     "price",
     "prices_of",
 ]
@@ -41,13 +46,31 @@ USUAL_OUTPUT = 4096
 STREAM_BYTES_PER_TOKEN = 40
 """How much of an event stream one token takes, at the least that occurs: most of it is wrapping."""
 
-_OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+MOST_ANSWERS = 128
+"""Answers to one request; no vendor gives more."""
+
+# By the names that any dialect has for them, in camelCase: protobuf takes those and others.
+_LIMITS = frozenset({"maxTokens", "maxCompletionTokens", "maxOutputTokens", "numPredict"})
+_COUNTS = frozenset({"n", "candidateCount"})
+_SECTIONS = frozenset({"generationConfig", "options"})
+# Where a dialect looks for the limit (nowhere is the top level) and under which names: no other bounds an answer.
+_HEEDED: Mapping[Dialect, tuple[str, frozenset[str]]] = MappingProxyType(
+    {
+        Dialect.CHAT: ("", frozenset({"max_tokens", "max_completion_tokens"})),
+        Dialect.MESSAGES: ("", frozenset({"max_tokens"})),
+        Dialect.RESPONSES: ("", frozenset({"max_output_tokens"})),
+        Dialect.EMBEDDINGS: ("", frozenset()),
+        Dialect.GEMINI: ("generationConfig", frozenset({"maxOutputTokens", "max_output_tokens"})),
+        Dialect.OLLAMA: ("options", frozenset({"num_predict"})),
+    }
+)
 _HIGHEST_PRICE = 10**18
 _FINEST_PRICE = -30  # decimal places; a number such as 1e-999999999 would take the machine's memory
 _LARGEST_BATCH = 10**12
 
 _price_decoder = msgspec.json.Decoder(Decimal)
 _whole_decoder = msgspec.json.Decoder(int)
+_number_decoder = msgspec.json.Decoder(float)
 
 
 class PricedBy(Enum):
@@ -81,6 +104,13 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     def total(self) -> int:
         """Tokens of prompt and answer together."""
         return self.prompt + self.output
+
+
+class OutputAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a request lets come out: so many ``answers`` of at most ``limit`` tokens each."""
+
+    limit: int = USUAL_OUTPUT
+    answers: int = 1
 
 
 class Tier(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,36 +184,56 @@ def price(tokens: Tokens, model: "Model", *, by_user: bool) -> Usage:
     return _usage(tokens, nano, model, PricedBy.CATALOG, by_user=by_user)
 
 
-def estimate(body_bytes: int, max_output: int | None, model: "Model", *, by_user: bool = True) -> Usage:
+def estimate(body_bytes: int, asked: OutputAsked, model: "Model", *, by_user: bool = True) -> Usage:
     """What a request of so many bytes may cost at the most that is likely: nothing cached, all output used."""
-    limit = model.limits.max_output_tokens
-    output = USUAL_OUTPUT if max_output is None else max_output
-    if model.capabilities is not None and model.capabilities.type == "embeddings":
-        output = 0
-    tokens = Tokens(fresh=_prompt(body_bytes, model), output=output if limit is None else min(output, max(limit, 0)))
+    tokens = Tokens(fresh=_prompt(body_bytes, model), output=_output(asked, model))
     return _estimated(tokens, model, by_user=by_user)
 
 
+def estimate_prompt(body_bytes: int, model: "Model", *, by_user: bool) -> Usage:
+    """What a request of so many bytes cost that upstream may have read, and of whose answer nothing came."""
+    return _estimated(Tokens(fresh=_prompt(body_bytes, model)), model, by_user=by_user)
+
+
 def estimate_broken(
-    tokens: Tokens | None, model: "Model", *, body_bytes: int, answer_bytes: int, stream: bool, by_user: bool
+    tokens: Tokens | None,
+    model: "Model",
+    *,
+    asked: OutputAsked,
+    body_bytes: int,
+    answer_bytes: int,
+    stream: bool,
+    by_user: bool,
 ) -> Usage:
     """What an answer cost that ended, after so many bytes, before upstream told; ``tokens`` is what it told until then.
 
-    The bytes of a stream count little, for most of them are wrapping.
+    The bytes of a stream count little, for most of them are wrapping. What a model thinks need not be among them: one
+    that reasons is taken to have used at least the usual output, or all that was ``asked`` where that is less. Agents
+    ask for the largest answer there is and are stopped often, so the limit itself would be far off.
     """
     written = -(-answer_bytes // STREAM_BYTES_PER_TOKEN) if stream else _by_bytes(answer_bytes)
+    if _reasons(model):
+        written = max(written, min(_output(asked, model), USUAL_OUTPUT * asked.answers))
     known = Tokens(fresh=_prompt(body_bytes, model)) if tokens is None else tokens
     guessed = msgspec.structs.replace(known, output=max(known.output, written), nano_credits=None)
     return _estimated(guessed, model, by_user=by_user)
 
 
-def max_output_of(fields: Fields) -> int | None:
-    """The most tokens that a request lets its answer have; ``None`` when it names no number."""
-    for name in _OUTPUT_LIMITS:
-        limit = _whole(fields.get(name, NULL))
-        if limit is not None:
-            return min(limit, MOST_TOKENS)
-    return None
+def output_asked(fields: Fields, dialect: Dialect) -> OutputAsked:
+    """The most that a request's ``fields`` let come out, whichever of its words are heeded: none lowers another.
+
+    A limit that is no whole number above zero (null, Ollama's -1), or that this dialect does not look for, sets no
+    bound; without a bound the usual output is the least.
+    """
+    places = [("", fields)]
+    places += [(camel(name), _object(value)) for name, value in fields.items() if camel(name) in _SECTIONS]
+    limits = [limit or USUAL_OUTPUT for _, given in places for limit in _counts(given, _LIMITS)]
+    section, names = _HEEDED[dialect]
+    heeded = [given for place, given in places if place == section]
+    if not heeded or any(names.isdisjoint(given) for given in heeded):
+        limits.append(USUAL_OUTPUT)
+    answers = (count or 1 for _, given in places for count in _counts(given, _COUNTS))
+    return OutputAsked(limit=min(max(limits), MOST_TOKENS), answers=min(max(answers, default=1), MOST_ANSWERS))
 
 
 def _estimated(tokens: Tokens, model: "Model", *, by_user: bool) -> Usage:
@@ -226,6 +276,20 @@ def _by_bytes(size: int) -> int:
     return -(-size * 5 // 19)
 
 
+def _output(asked: OutputAsked, model: "Model") -> int:
+    """The model bounds each answer, not all of them together."""
+    if model.capabilities is not None and model.capabilities.type == "embeddings":
+        return 0
+    most = model.limits.max_output_tokens
+    each = asked.limit if most is None else min(asked.limit, max(most, 0))
+    return min(each * asked.answers, MOST_TOKENS)
+
+
+def _reasons(model: "Model") -> bool:
+    able = model.supports
+    return bool(able.efforts or able.thinking or able.adaptive_thinking or able.max_thinking_budget)
+
+
 def _tier(fields: Fields, *, scale: int) -> Tier | None:
     fresh = _price(fields, scale, "input_price")
     if fresh is None:
@@ -261,6 +325,19 @@ def _whole(value: msgspec.Raw) -> int | None:
     except NOT_JSON:
         return None
     return number if number >= 0 else None
+
+
+def _counts(fields: Fields, names: frozenset[str]) -> list[int]:
+    """The whole numbers under ``names``, also such as ``2.0``; zero stands for whatever else is there."""
+    return [_counted(value) for name, value in fields.items() if camel(name) in names]
+
+
+def _counted(value: msgspec.Raw) -> int:
+    try:
+        number = _number_decoder.decode(value)
+    except NOT_JSON:
+        return 0
+    return int(number) if number > 0 and number.is_integer() else 0
 
 
 def _object(value: msgspec.Raw) -> Mapping[str, msgspec.Raw]:

@@ -3,6 +3,8 @@
 Rule: no answer holds a token, and what GitHub says about the account is passed on field by field from a list.
 """
 
+import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs
@@ -15,11 +17,12 @@ from copilot_asgi.budgets import Period, period_start
 from copilot_asgi.callers.permitted import permitted
 from copilot_asgi.circuits import CircuitStatus
 from copilot_asgi.controls import Controls
-from copilot_asgi.credentials.github_user import fetch_user
-from copilot_asgi.errors import BadRequest, CopilotASGIError, UnknownModel
-from copilot_asgi.ledger.report import claims_of, report
+from copilot_asgi.errors import BadRequest, CopilotASGIError, LoginRequired, StoreError, UnknownModel
+from copilot_asgi.exchange import Caller
+from copilot_asgi.ledger.report import Report, claims_of, report
 from copilot_asgi.query import Answer, Query, json_answer
 from copilot_asgi.routing import Catalog, find_model
+from copilot_asgi.secret import redact
 from copilot_asgi.translate.gemini_models import gemini_model, gemini_models
 from copilot_asgi.translate.ollama_models import ollama_running, ollama_show, ollama_tags, ollama_version
 from copilot_asgi.upstream.client import Upstream
@@ -28,6 +31,8 @@ from copilot_asgi.wire.models import Model
 from copilot_asgi.wire.shallow import NOT_JSON
 
 __all__ = ["Queries"]
+
+logger = logging.getLogger(__name__)
 
 
 class _Show(msgspec.Struct):
@@ -84,7 +89,11 @@ class Queries:
             account = await self._upstream.resolve_account(query.caller)
             await opened.credentials.credential(account)
         except CopilotASGIError as error:
-            return json_answer({"status": "not ready", "missing": error.code, "message": error.message}, status=503)
+            # Everybody may ask, and the error's own words may name an account or a path.
+            logger.info("not ready: %s", redact(error.message))
+            command = "login" if isinstance(error, LoginRequired) else "status"
+            message = f"Run copilot-asgi {command} where the server runs."
+            return json_answer({"status": "not ready", "missing": error.code, "message": message}, status=503)
         circuits = self._controls.circuits.states(time.monotonic())
         return json_answer({"status": "ready", "circuits": [_circuit(each) for each in circuits]})
 
@@ -135,20 +144,29 @@ class Queries:
         return model
 
     async def _usage(self, query: Query) -> Answer:
-        upstream, caller = self._upstream, query.caller
+        caller = query.caller
         assert caller is not None
-        opened = await upstream.opened()
-        account = await upstream.resolve_account(caller)
-        user = await fetch_user(opened.http.fetch, account.github_token, upstream.hosts, upstream.identity)
-        now = time.time()
-        spending = await report(
-            self._controls.ledger,
-            period_start(Period.MONTH, now),
-            now=now,
-            caller=None if caller.admin else caller.name,
-            claims=claims_of(upstream.settings, caller),
-        )
-        return json_answer({**msgspec.structs.asdict(user), "spending": spending})
+        user = await (await self._upstream.opened()).users.get(await self._upstream.resolve_account(caller))
+        return json_answer({**msgspec.structs.asdict(user), "spending": await self._spending(caller)})
+
+    async def _spending(self, caller: Caller) -> Report | None:
+        """This month's; ``None`` where none is kept. Raises ``StoreError``, which names a path to the operator only."""
+        settings, now = self._upstream.settings, time.time()
+        if not (settings.ledger or settings.budget or caller.budgets):
+            return None
+        try:
+            return await report(
+                self._controls.ledger,
+                period_start(Period.MONTH, now),
+                now=now,
+                caller=None if caller.admin else caller.name,
+                claims=claims_of(settings, caller),
+            )
+        except StoreError as error:
+            if caller.admin:
+                raise
+            logger.warning("Spending cannot be shown: %s", redact(error.message))
+            raise StoreError("What was spent cannot be read. The server's log says why.") from error
 
     async def _catalog(self, query: Query) -> Catalog:
         """The models that the caller may use."""
@@ -165,7 +183,7 @@ def _circuit(status: CircuitStatus) -> dict[str, object]:
         "model": status.model,
         "reason": status.reason.value,
         "state": status.state.value,
-        "seconds_left": status.seconds_left,
+        "seconds_left": math.ceil(status.seconds_left),
     }
 
 

@@ -15,7 +15,7 @@ from copilot_asgi.errors import BadRequest, UnknownModel
 from copilot_asgi.wire.dialect import UPSTREAM_PATHS, Dialect
 from copilot_asgi.wire.models import Model
 
-__all__ = ["Catalog", "Route", "choose_route", "find_model"]
+__all__ = ["Catalog", "Route", "choose_route", "find_model", "spelled"]
 
 # Which dialect to ask a model in, the best first: Messages and Responses carry signed reasoning and images inside tool
 # results, chat carries neither; a chat client stays on chat, which Copilot serves for every model that lists it.
@@ -76,16 +76,16 @@ def find_model(name: str, catalog: Catalog, aliases: Mapping[str, str]) -> Model
     models = catalog.models
     if name in models:
         return models[name]
-    spelled = _spelling(name)
-    if _LONG_CONTEXT.search(name) and f"{spelled}-1m" in models:
-        return models[f"{spelled}-1m"]
-    if spelled in models:
-        return models[spelled]
+    usual = spelled(name)
+    if _LONG_CONTEXT.search(name) and f"{usual}-1m" in models:
+        return models[f"{usual}-1m"]
+    if usual in models:
+        return models[usual]
     by_version = next((model for model in models.values() if model.version == name), None)
-    return by_version or _newest_of_family(spelled, models.values())
+    return by_version or _newest_of_family(usual, models.values())
 
 
-def _spelling(name: str) -> str:
+def spelled(name: str) -> str:
     """``name`` as Copilot spells it: no provider in front, no date or suffix behind, dots in versions."""
     name = _LONG_CONTEXT.sub("", _PROVIDER.sub("", name.strip().lower()))
     return _VERSION_DASH.sub(".", _SUFFIX.sub("", name))
@@ -102,7 +102,7 @@ def _newest_of_family(name: str, models: Iterable[Model]) -> Model | None:
 
 
 def _unknown(name: str, catalog: Catalog) -> str:
-    near = difflib.get_close_matches(_spelling(name), catalog.models, n=3)
+    near = difflib.get_close_matches(spelled(name), catalog.models, n=3)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return f"Your Copilot account has no model '{name}'.{hint} GET models lists all of them."
 

@@ -11,7 +11,7 @@ from copilot_asgi.errors import ConfigError
 from copilot_asgi.exchange import Exchange, Stage
 from copilot_asgi.fair_queue import FairQueue
 from copilot_asgi.limits import Costs
-from copilot_asgi.pricing import NANO, Usage, estimate, max_output_of
+from copilot_asgi.pricing import NANO, Usage, estimate, output_asked
 from copilot_asgi.retrying import RetryBudget, policy
 from copilot_asgi.stages.circuit import BreakCircuit
 from copilot_asgi.stages.concurrency import LimitConcurrency
@@ -21,7 +21,6 @@ from copilot_asgi.stages.lease import Lease
 from copilot_asgi.stages.load import answer_load_requests
 from copilot_asgi.stages.meter import Meter
 from copilot_asgi.stages.permitted import permit_models
-from copilot_asgi.stages.place import TakePlace
 from copilot_asgi.stages.rate_limit import LimitRate
 from copilot_asgi.stages.retry import Retry
 from copilot_asgi.stages.route import ChooseRoute
@@ -29,7 +28,29 @@ from copilot_asgi.stages.spend import Spend
 from copilot_asgi.stages.translation import Translation
 from copilot_asgi.upstream.client import Upstream
 
-__all__ = ["Stack", "counting", "default"]
+__all__ = ["Stack", "default"]
+
+
+INDISPENSABLE = frozenset({"identify", "route", "translation", "lease"})
+
+# What only a model's answer needs; a count costs nothing and is not a turn.
+ANSWERING = frozenset(
+    {
+        "approval",
+        "cache",
+        "circuit",
+        "concurrency",
+        "fallback",
+        "keep_alive",
+        "lease",
+        "load",
+        "meter",
+        "rate_limit",
+        "retry",
+        "spend",
+        "translation",
+    }
+)
 
 
 class Stack(Sequence[Stage]):
@@ -51,9 +72,16 @@ class Stack(Sequence[Stage]):
         return self._with(self._index(name) + 1, stages)
 
     def without(self, name: str) -> "Stack":
-        """A copy in which the stage called ``name`` is off. Raises ``ConfigError``."""
+        """A copy in which the stage called ``name`` is off. Raises ``ConfigError``, also for an indispensable one."""
+        if name in INDISPENSABLE:
+            raise ConfigError(f"stages: nothing can be answered without {name!r}. A plain list replaces all stages.")
         index = self._index(name)
         return Stack((*self._stages[:index], (name, None), *self._stages[index + 1 :]), self.controls)
+
+    @property
+    def counting(self) -> tuple[Stage, ...]:
+        """Those in front of counting tokens: all but what a model's answer needs."""
+        return tuple(stage for name, stage in self._stages if stage is not None and name not in ANSWERING)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -110,21 +138,13 @@ def default(upstream: Upstream, controls: Controls | None = None) -> Stack:
             ("keep_alive", KeepAlive(settings.keep_alive_interval)),  # after all that refuses: it sends the head
             ("translation", Translation(strict=settings.strict)),  # around retry: a request is prepared once
             ("retry", _retry(settings)),  # around what one try takes: another one takes it anew
-            ("place", TakePlace(upstream)),  # around the circuit: who queues must not pass one that opened meanwhile
-            ("circuit", _circuit(settings, controls)),  # inside retry: every try is looked at
+            # Inside retry: every try is looked at; it holds one of the places, and queues for it without passing a
+            # circuit that opened.
+            ("circuit", _circuit(upstream, controls)),
             ("lease", Lease(upstream)),  # one lease is one try
             ("meter", _meter(settings, controls)),  # innermost: it reads upstream's own bytes
         ),
         controls,
-    )
-
-
-def counting(upstream: Upstream, controls: Controls) -> Sequence[Stage]:
-    """The stages in front of counting tokens: who asks, and which model would answer."""
-    return (
-        Identify(controls.authenticate),  # nothing is done for strangers
-        ChooseRoute(upstream),  # the count depends on the model
-        permit_models,  # after the route, as where it is answered
     )
 
 
@@ -212,9 +232,10 @@ def _retry(settings: Settings) -> Stage:
     return Retry(decide, RetryBudget())
 
 
-def _circuit(settings: Settings, controls: Controls) -> Stage:
+def _circuit(upstream: Upstream, controls: Controls) -> Stage:
+    settings = upstream.settings
     waits = settings.rate_limit_mode is RateLimitMode.WAIT
-    return BreakCircuit(controls.circuits, wait=waits, max_wait=settings.rate_limit_timeout)
+    return BreakCircuit(controls.circuits, upstream.place, wait=waits, max_wait=settings.rate_limit_timeout)
 
 
 def _meter(settings: Settings, controls: Controls) -> Stage:
@@ -224,7 +245,7 @@ def _meter(settings: Settings, controls: Controls) -> Stage:
 def _estimate(exchange: Exchange) -> Usage:
     assert exchange.route is not None
     request = exchange.request
-    return estimate(len(request.body), max_output_of(request.fields), exchange.route.model)
+    return estimate(len(request.body), output_asked(request.fields, request.dialect), exchange.route.model)
 
 
 def _costs(exchange: Exchange) -> Costs:

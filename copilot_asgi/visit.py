@@ -38,7 +38,8 @@ class Visit:
 
     async def fail(self, error: CopilotASGIError) -> None:
         """Answer with an error, or end a stream with an error event; never as if it had gone well."""
-        logger.info("%s: %s: %s", self.id, type(error).__name__, redact(error.message))
+        caller = "" if self.exchange is None or self.exchange.caller is None else f" for {self.exchange.caller.name}"
+        logger.info("%s%s: %s: %s", self.id, caller, type(error).__name__, redact(error.message))
         try:
             await self._tell(error)
         except ClientDisconnected:

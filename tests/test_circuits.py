@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from copilot_asgi.circuits import (
+    HOUR,
     WEEK,
     Circuit,
     Circuits,
@@ -28,10 +29,8 @@ KEY = ("github.com/octocat", "gpt-4o")
 ACCOUNT = ("github.com/octocat", None)
 
 
-def refusal(
-    reason: Reason = Reason.THROTTLED, asked: float | None = None, *, of_model: bool = True, message: str = "No."
-) -> Refusal:
-    return Refusal(reason=reason, message=message, code="some_code", asked=asked, of_model=of_model)
+def refusal(reason: Reason = Reason.THROTTLED, asked: float | None = None, *, of_model: bool = True) -> Refusal:
+    return Refusal(reason=reason, code="some_code", asked=asked, of_model=of_model)
 
 
 class Line:
@@ -68,8 +67,9 @@ def opened(reason: Reason = Reason.THROTTLED, asked: float | None = 10.0) -> tup
         (Reason.THROTTLED, [None] * 7, [10, 20, 40, 80, 160, 300, 300]),
         (Reason.THROTTLED, [1.0, 1.0, None, 60.0], [1, 2, 4, 60]),
         (Reason.THROTTLED, [0.0, 0.0], [1, 2]),
-        (Reason.THROTTLED, [183_600.0, None], [183_600, 300]),
-        (Reason.THROTTLED, [1e10], [WEEK]),
+        (Reason.THROTTLED, [3_599.0, None], [3_599, 300]),
+        (Reason.THROTTLED, [183_600.0, None], [HOUR, 300]),
+        (Reason.THROTTLED, [99_999_999.0] * 3, [HOUR] * 3),
         (Reason.QUOTA, [None] * 6, [30, 60, 120, 240, 300, 300]),
         (Reason.QUOTA, [1_209_600.0, 1_209_600.0], [30, 60]),
         (Reason.QUOTA, [5.0], [5]),
@@ -90,6 +90,7 @@ def test_pauses(reason: Reason, asked: list[float | None], pauses: list[float]) 
 OPEN = refused(None, refusal(asked=10.0), NOW, 1)
 RECOVERING = passed(OPEN, NOW + 10)
 STRUCK = refused(None, refusal(Reason.FORBIDDEN), NOW, 1)
+FORBIDDEN = passed(refused(refused(STRUCK, STRUCK.refusal, NOW, 1), STRUCK.refusal, NOW, 2), NOW + 30)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,8 @@ STRUCK = refused(None, refusal(Reason.FORBIDDEN), NOW, 1)
         (OPEN, refusal(), State.OPEN),
         (OPEN, refusal(Reason.FORBIDDEN), State.OPEN),
         (RECOVERING, refusal(), State.OPEN),
-        (RECOVERING, refusal(Reason.FORBIDDEN), State.OPEN),
+        (RECOVERING, refusal(Reason.FORBIDDEN), State.RECOVERING),
+        (FORBIDDEN, refusal(Reason.FORBIDDEN), State.OPEN),
         (STRUCK, NOW + 1e9, State.CLOSED),
         (OPEN, NOW + 9.99, State.OPEN),
         (OPEN, NOW + 10, State.RECOVERING),
@@ -124,8 +126,8 @@ def test_transitions(circuit: Circuit | None, event: Refusal | float | None, sta
     assert (after and after.state) == state
 
 
-def test_the_third_bare_403_in_a_row_opens() -> None:
-    """The first two may be about the token; a success in between shows that they were."""
+def test_the_third_403_in_a_row_opens() -> None:
+    """The first two may be about the token or one request; a success in between shows that they were."""
     circuits = Circuits()
     line = Line(circuits)
     for _ in range(2):
@@ -155,6 +157,52 @@ def test_recovery_doubles_with_each_success() -> None:
         for permit in permits:
             circuits.release(permit)
     assert (circuits.states(now), circuits.concerning(*KEY)) == ([], ())
+
+
+def test_a_strike_does_not_change_what_is_known() -> None:
+    """While a throttled circuit is open or recovers, a 403 only counts; a success ends the row, a third one opens."""
+    circuits = Circuits()
+    circuits.refused(*KEY, refusal(asked=20.0), NOW)
+    line = Line(circuits)
+    circuits.refused(*KEY, refusal(Reason.FORBIDDEN), NOW)
+    assert circuits.states(NOW) == [CircuitStatus(*KEY, Reason.THROTTLED, State.OPEN, 20.0)]
+    circuits.succeeded(line.enter(NOW + 20))
+    for _ in range(2):
+        circuits.refused(*KEY, refusal(Reason.FORBIDDEN), NOW + 20)
+        assert circuits.states(NOW + 20) == [CircuitStatus(*KEY, Reason.THROTTLED, State.RECOVERING, 0.0)]
+    circuits.refused(*KEY, refusal(Reason.FORBIDDEN), NOW + 20)
+    assert circuits.states(NOW + 20) == [CircuitStatus(*KEY, Reason.FORBIDDEN, State.OPEN, 40.0)]
+
+
+def test_a_call_from_before_the_second_strike_ends_the_row() -> None:
+    """A success shows that the strikes were not about everybody, however many came since it was let through."""
+    circuits = Circuits()
+    circuits.refused(*KEY, refusal(Reason.FORBIDDEN), NOW)
+    permit = Line(circuits).enter()
+    circuits.refused(*KEY, refusal(Reason.FORBIDDEN), NOW)
+    circuits.succeeded(permit)
+    assert circuits.concerning(*KEY) == ()
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [(183_600.0, 183_600.0), (99_999_999.0, WEEK), (1e10, WEEK)], ids=["days", "garbage", "more"]
+)
+def test_a_long_limit_is_told_in_full_and_tried_every_hour(asked: float, told: float) -> None:
+    """One call an hour passes; the others hear upstream's own time, and none waits for what that one finds out."""
+    circuits, line = opened(asked=asked)
+    for now in (NOW + HOUR - 1, NOW + HOUR):
+        if now == NOW + HOUR:
+            probe = line.enter(now)
+        for wait in (False, True):
+            with pytest.raises(CircuitOpen) as caught:
+                circuits.ask(line.turn(deadline=now + 30), now, wait=wait)
+            assert caught.value.retry_after == NOW + told - now
+    circuits.succeeded(probe)
+    circuits.release(probe)
+    permits = [line.enter(NOW + HOUR) for _ in range(2)]
+    # It is over, as a call has shown: now one's turn is waited for as ever.
+    assert circuits.ask(line.turn(deadline=NOW + HOUR + 30), NOW + HOUR, wait=False) == 30.0
+    assert len(permits) == 2
 
 
 def test_a_success_counts_before_its_place_is_free() -> None:
@@ -228,15 +276,18 @@ def test_the_newest_word_counts() -> None:
 
 
 def test_what_clients_are_told() -> None:
-    """Upstream's words, status and code, the exact time it named, and when it will be asked again."""
+    """Why, upstream's status and code, the exact time it named, when it will be asked again, and what to do."""
     _, line = opened(Reason.QUOTA, asked=1_209_600.0)
     with pytest.raises(CircuitOpen) as caught:
         line.enter(NOW + 20)
     error = caught.value
     assert (error.status, error.code, error.retry_after) == (402, "some_code", 1_209_580.0)
-    assert error.message == "No. GitHub Copilot said so and is not asked again for 10 s."
+    assert error.message == (
+        "GitHub Copilot said a moment ago that this account's quota is used up; it is not asked again for 10 s. "
+        "See https://github.com/settings/copilot for when the quota resets and how to raise it."
+    )
     line.enter(NOW + 30)
-    with pytest.raises(CircuitOpen, match="is asked again little by little") as caught:
+    with pytest.raises(CircuitOpen, match="; it is asked again little by little") as caught:
         line.enter(NOW + 30)
     assert caught.value.retry_after == 1_209_570.0
 
@@ -244,7 +295,7 @@ def test_what_clients_are_told() -> None:
 def test_a_code_that_upstream_did_not_name() -> None:
     """Then it is ours."""
     circuits = Circuits()
-    circuits.refused(*KEY, Refusal(reason=Reason.POLICY, message="No."), NOW)
+    circuits.refused(*KEY, Refusal(reason=Reason.POLICY), NOW)
     with pytest.raises(CircuitOpen) as caught:
         Line(circuits).enter()
     assert (caught.value.code, caught.value.retry_after) == ("circuit_open", 30.0)
@@ -287,6 +338,36 @@ def test_waiting_for_an_open_circuit() -> None:
         circuits, line = opened(reason, asked=5.0)
         with pytest.raises(CircuitOpen):
             circuits.ask(line.turn(), NOW, wait=True)
+
+
+def test_permits_are_looked_at_again() -> None:
+    """They still do unless a circuit opened since, of the model or of the account; strikes do not matter."""
+    circuits = Circuits()
+    line = Line(circuits)
+
+    def still(*permits: Permit, now: float = NOW, deadline: float = NOW + 99) -> bool:
+        return circuits.still(permits, *KEY, now, deadline=deadline)
+
+    assert still()
+    circuits.refused(*KEY, refusal(Reason.FORBIDDEN), NOW)
+    assert still()
+    circuits.refused(*KEY, refusal(asked=10.0), NOW)
+    assert not still()
+    assert not still(now=NOW + 10)
+    permit = line.enter(NOW + 10)
+    assert still(permit, now=NOW + 10)
+    circuits.succeeded(permit)
+    assert still(permit, now=NOW + 10)
+    circuits.refused(*KEY, refusal(of_model=False), NOW + 10)
+    assert not still(permit, now=NOW + 10)
+    both = permit, line.enter(NOW + 20, key=ACCOUNT)
+    assert still(*both, now=NOW + 20)
+    circuits.refused(*KEY, refusal(), NOW + 20)
+    assert not still(*both, now=NOW + 20)
+    assert not still(*both, now=NOW + 98.9)
+    with pytest.raises(CircuitOpen) as caught:
+        still(*both, now=NOW + 20, deadline=NOW + 20)
+    assert (caught.value.status, caught.value.retry_after) == (429, 20.0)
 
 
 def test_the_line_is_first_come_first_served() -> None:

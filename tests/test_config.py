@@ -187,8 +187,8 @@ def test_limits_and_budgets_come_from_text() -> None:
     )
     assert settings.fallback_models == {"gpt-5.4": ("gpt-5.2", "gpt-4o"), "o": ("x",)}
     assert [str(limit) for limit in settings.rate_limits[1:]] == [
-        "1 requests/10s",
-        "200000 tokens/3600s",
+        "1 request/10s",
+        "200000 tokens/hour",
         "1.5 credits/172800s",
     ]
     assert str(settings.budgets[1]) == "0.25 credits/day"

@@ -1,22 +1,30 @@
 """Every stage in the whole stack, in front of the simulator: what callers get, and what upstream does not get."""
 
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from copilot_asgi import Arrival, Caller, CopilotApp, Exchange, Handler, Head, Secret, Send, Settings, Stage, Upstream
 from copilot_asgi import stack as stacks
 from copilot_asgi.approvals import Approved, Denied, Question
+from copilot_asgi.audit import Entry
 from copilot_asgi.budgets import parse_budget
 from copilot_asgi.config import ApprovalKind, LimitBy, RateLimitMode
 from copilot_asgi.controls import Controls
-from copilot_asgi.errors import ConfigError
+from copilot_asgi.errors import ConfigError, StoreError
+from copilot_asgi.in_flight import InFlight
 from copilot_asgi.in_process import in_process_transport
+from copilot_asgi.ledger import By, Total
+from copilot_asgi.ledger.memory import MemoryLedger
 from copilot_asgi.simulator import FAULTS, Fault
 from tests.stand import CALLS, CHAT, EMBEDDINGS, MESSAGES, Stand, stand
 
@@ -239,7 +247,7 @@ async def test_without_a_ledger_nothing_is_kept() -> None:
     """Where nobody asked for it, no spending is on record."""
     async with stand() as it:
         await it.client.post("/v1/messages", json=MESSAGES)
-        assert (await it.client.get("/usage")).json()["spending"]["total"]["requests"] == 0
+        assert (await it.client.get("/usage")).json()["spending"] is None
 
 
 async def test_a_503_is_tried_again_once() -> None:
@@ -395,3 +403,204 @@ async def test_an_outage_is_not_multiplied() -> None:
         for _ in range(100):
             assert (await it.client.post("/v1/chat/completions", json=CHAT)).status_code == 503
         assert calls(it) <= 100 + 10 + 10
+
+
+class Silent(list[Entry]):
+    """A sink that is false while it is empty."""
+
+    async def write(self, entry: Entry) -> None:
+        self.append(entry)
+
+
+async def test_a_hook_that_is_false_is_a_hook() -> None:
+    """An empty collection that takes audit entries is not passed over."""
+    sink = Silent()
+    async with stand(controls={"audit": sink}) as it:
+        await it.client.post("/v1/chat/completions", json=CHAT)
+    assert [entry.model for entry in sink] == ["gpt-4o"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"aprove": known}, "aprove: there is no such hook. Did you mean approve"),
+        ({"zzz": known}, "There are authenticate, approve"),
+        ({"rate_limit": "1/min"}, r"rate_limit is a setting. Write: CopilotApp\(Settings\(rate_limit"),
+        ({"approve": True}, "approve: give a function, plain or async, not bool"),
+        ({"stages": lambda stack: None}, "stages: give a list"),
+        ({"settings": {"port": 1}}, r"settings: give Settings\(...\)"),
+    ],
+)
+def test_what_is_no_hook_is_told(given: dict[str, Any], words: str) -> None:
+    """A protection that was misspelt must not be off without a word."""
+    settings = given.pop("settings", Settings(github_token=Secret("ghu_12345678")))
+    with pytest.raises(ConfigError, match=words):
+        CopilotApp(settings, **given)
+
+
+def test_lists_of_settings_are_tuples() -> None:
+    """Text in the place of a tuple would be read letter by letter."""
+    with pytest.raises(ConfigError, match=r"rate_limit: give a tuple"):
+        Settings(rate_limit="1/min")  # type: ignore[arg-type]  # what people try
+
+
+@pytest.mark.parametrize("name", ["identify", "route", "translation", "lease"])
+def test_some_stages_cannot_be_left_out(name: str) -> None:
+    """Nothing could be answered without them."""
+    with pytest.raises(ConfigError, match=name):
+        stacks.default(Upstream(Settings())).without(name)
+
+
+async def forgetful(exchange: Exchange, send: Send, call_next: Handler) -> None:
+    """A stage that neither answers nor goes on."""
+
+
+async def passing(exchange: Exchange, send: Send, call_next: Handler) -> None:
+    """A stage that only goes on."""
+    await call_next(exchange, send)
+
+
+@pytest.mark.parametrize(("stage", "words"), [(forgetful, "without calling call_next"), (passing, "without route")])
+async def test_stages_that_cannot_answer(stage: Stage, words: str) -> None:
+    """Each call is told what is wrong with them, as an error and not as half a response."""
+    app = CopilotApp(Settings(github_token=Secret("ghu_12345678")), stages=[stage])
+    async with httpx.AsyncClient(transport=in_process_transport(app), base_url="http://localhost") as client:
+        response = await client.post("/v1/messages", json=MESSAGES)
+    assert response.status_code == 500
+    assert words in response.json()["error"]["message"]
+
+
+COUNT = {"model": "claude-sonnet-4.6", "messages": [{"role": "user", "content": "the secret plan"}]}
+
+
+def counts(it: Stand) -> int:
+    """How many counts upstream was asked for."""
+    return sum(request.path == "/v1/messages/count_tokens" for request in it.simulator.requests)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"approval": ApprovalKind.QUEUE}, {"rate_limit": ("1/min",)}, {"max_streams": 64}],
+    ids=lambda value: next(iter(value)),
+)
+async def test_counting_sends_nothing_that_may_not_be_sent(settings: dict[str, Any]) -> None:
+    """Where somebody has to approve, or requests are limited, tokens are counted here."""
+    async with stand(**settings) as it:
+        for _ in range(3):
+            response = await it.client.post("/v1/messages/count_tokens", json=COUNT)
+            assert response.status_code == 200
+            assert response.json()["input_tokens"] > 0
+        assert counts(it) == (3 if "max_streams" in settings else 0)
+
+
+async def test_counting_leaves_a_refused_model_alone() -> None:
+    """A circuit that is open holds back counts as well."""
+    async with stand() as it:
+        it.simulator.enqueue(FAULTS["quota_exceeded"])
+        assert (await it.client.post("/v1/messages", json=MESSAGES)).status_code == 402
+        assert (await it.client.post("/v1/messages/count_tokens", json=COUNT)).status_code == 200
+        assert counts(it) == 0
+
+
+async def test_counts_of_upstream_are_few_at_a_time() -> None:
+    """Tokens are renewed over the same connections, so most of a crowd gets an estimate."""
+    async with stand() as it:
+        await it.client.get("/v1/models")
+        async with anyio.create_task_group() as group:
+            for _ in range(50):
+                group.start_soon(partial(it.client.post, "/v1/messages/count_tokens", json=COUNT))
+        assert 1 <= counts(it) <= 25
+
+
+async def test_a_stage_of_ones_own_guards_counting_too() -> None:
+    """What a site puts in front of model calls stands in front of counting."""
+    settings = Settings(github_token=Secret("ghu_12345678"))
+    app = CopilotApp(settings, stages=lambda stack: stack.before("identify", refuse_images))
+    async with httpx.AsyncClient(transport=in_process_transport(app), base_url="http://localhost") as client:
+        assert (await client.post("/v1/messages/count_tokens", json=COUNT)).status_code == 418
+
+
+async def test_usage_is_asked_of_github_once_a_minute() -> None:
+    """However often it is asked of us."""
+    async with stand() as it:
+        for _ in range(5):
+            assert (await it.client.get("/usage")).status_code == 200
+        asked = [request for request in it.simulator.requests if request.path == "/copilot_internal/user"]
+        assert len(asked) == 1
+
+
+class Unreadable(MemoryLedger):
+    """A ledger whose file is damaged."""
+
+    async def totals(self, since: datetime, until: datetime | None, by: Collection[By]) -> list[Total]:
+        raise StoreError("/home/ada/ledger.sqlite3 is not a plain file. Run: mv ...")
+
+
+async def test_only_the_operator_reads_paths_of_the_server() -> None:
+    """A caller is told that something is wrong, the operator what to do."""
+    async with stand(controls={"authenticate": known, "ledger": Unreadable()}, ledger=True) as it:
+        guest = await it.client.get("/usage", headers=GUEST)
+        assert (guest.status_code, "ada" in guest.text, "log" in guest.text) == (500, False, True)
+        assert "mv" in (await it.client.get("/usage", headers=OPERATOR)).text
+
+
+async def test_not_being_ready_is_told_without_names() -> None:
+    """Everybody may ask, so neither the account nor a path is in it."""
+    async with stand() as it:
+        it.simulator.revoke_github_tokens()
+        response = await it.client.get("/readyz")
+        assert response.json() == {
+            "status": "not ready",
+            "missing": "login_required",
+            "message": "Run copilot-asgi login where the server runs.",
+        }
+
+
+def test_shutting_one_loop_down_leaves_the_others_alone() -> None:
+    """Requests belong to the loop that runs them."""
+    in_flight = InFlight()
+    ended: list[str] = []
+
+    async def answer(release: anyio.Event, started: threading.Event) -> None:
+        async def request() -> None:
+            started.set()
+            await release.wait()
+            ended.append("whole")
+
+        await in_flight.run(request)
+
+    async def nothing() -> None:
+        assert len(in_flight) == 0
+        await in_flight.end()
+
+    with start_blocking_portal("asyncio") as first, start_blocking_portal("asyncio") as second:
+        started, release = threading.Event(), first.call(anyio.Event)
+        running = first.start_task_soon(answer, release, started)
+        assert started.wait(5)
+        second.call(nothing)
+        first.call(release.set)
+        running.result(5)
+    assert ended == ["whole"]
+
+
+async def test_operators_can_decide_while_the_server_drains() -> None:
+    """What waits for approval can still be approved; new requests are refused, and it is not ready for more."""
+    async with stand(approval=ApprovalKind.QUEUE) as it:
+        async with anyio.create_task_group() as group:
+            responses: list[httpx.Response] = []
+
+            async def ask() -> None:
+                responses.append(await it.client.post("/v1/chat/completions", json=CHAT))
+
+            group.start_soon(ask)
+            waiting: list[dict[str, Any]] = []
+            while not waiting:
+                await anyio.sleep(0.005)
+                waiting = (await it.client.get("/approvals")).json()["approvals"]
+            group.start_soon(it.app.drain, 10)
+            await anyio.sleep(0.02)
+            assert (await it.client.post("/v1/chat/completions", json=CHAT)).status_code == 503
+            assert (await it.client.get("/readyz")).status_code == 503
+            assert (await it.client.get("/healthz")).status_code == 200
+            await it.client.post(f"/approvals/{waiting[0]['id']}", json={"approve": True})
+        assert [response.status_code for response in responses] == [200]

@@ -63,7 +63,7 @@ def test_a_limit_made_in_code_is_checked_as_well(amount: float, window: float) -
 
 def test_a_limit_names_itself() -> None:
     """The text stands in messages to clients."""
-    assert str(limit("200000 tokens/hour")) == "200000 tokens/3600s"
+    assert str(limit("200000 tokens/hour")) == "200000 tokens/hour"
 
 
 def test_costs_by_unit() -> None:

@@ -8,16 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copilot_asgi.pricing import (
+    MOST_ANSWERS,
     STREAM_BYTES_PER_TOKEN,
+    USUAL_OUTPUT,
+    OutputAsked,
     PricedBy,
     Prices,
     Usage,
     estimate,
     estimate_broken,
-    max_output_of,
+    estimate_prompt,
+    output_asked,
     price,
     prices_of,
 )
+from copilot_asgi.wire.dialect import Dialect
 from copilot_asgi.wire.models import Model, parse_catalog
 from copilot_asgi.wire.shallow import read_object
 from copilot_asgi.wire.usage import MOST_NANO, MOST_TOKENS, Tokens
@@ -25,10 +30,10 @@ from copilot_asgi.wire.usage import MOST_NANO, MOST_TOKENS, Tokens
 SONNET = {"input_price": 300, "cache_price": 30, "cache_write_price": 375, "output_price": 1500}
 
 
-def model_with(billing: object, **limits: object) -> Model:
+def model_with(billing: object, *, supports: object = None, **limits: object) -> Model:
     """A model as it comes out of a catalog with that ``billing``, given as JSON text or as values."""
     text = billing if isinstance(billing, bytes) else msgspec.json.encode(billing)
-    capabilities = msgspec.json.encode({"type": "chat", "limits": limits})
+    capabilities = msgspec.json.encode({"type": "chat", "limits": limits, "supports": supports})
     (model,) = parse_catalog(b'{"data":[{"id":"m","billing":%s,"capabilities":%s}]}' % (text, capabilities))
     return model
 
@@ -203,37 +208,52 @@ def test_more_tokens_never_cost_less(used: tuple[int, int], more: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "max_output", "limits", "prompt", "output"),
+    ("body", "asked", "limits", "prompt", "output"),
     [
-        (0, None, {}, 0, 4096),
-        (1, 1, {}, 1, 1),
-        (38, 100, {}, 10, 100),
-        (39, 100, {}, 11, 100),
-        (380, None, {"max_output_tokens": 1000}, 100, 1000),
-        (380, 500, {"max_output_tokens": 1000}, 100, 500),
-        (380, 5000, {"max_output_tokens": 1000}, 100, 1000),
-        (380, 5, {"max_output_tokens": -1}, 100, 0),
-        (3_000_000, 5, {"max_context_window_tokens": 128_000}, 128_000, 5),
-        (380, 5, {"max_context_window_tokens": 0}, 100, 5),
+        (0, OutputAsked(), {}, 0, 4096),
+        (0, OutputAsked(answers=3), {}, 0, 3 * 4096),
+        (1, OutputAsked(limit=1), {}, 1, 1),
+        (38, OutputAsked(limit=100), {}, 10, 100),
+        (39, OutputAsked(limit=100), {}, 11, 100),
+        (380, OutputAsked(), {"max_output_tokens": 1000}, 100, 1000),
+        (380, OutputAsked(limit=500), {"max_output_tokens": 1000}, 100, 500),
+        (380, OutputAsked(limit=5000), {"max_output_tokens": 1000}, 100, 1000),
+        (380, OutputAsked(limit=5000, answers=4), {"max_output_tokens": 1000}, 100, 4000),
+        (380, OutputAsked(limit=5), {"max_output_tokens": -1}, 100, 0),
+        (3_000_000, OutputAsked(limit=5), {"max_context_window_tokens": 128_000}, 128_000, 5),
+        (380, OutputAsked(limit=5), {"max_context_window_tokens": 0}, 100, 5),
     ],
 )
-def test_estimates(body: int, max_output: int | None, limits: dict[str, int], prompt: int, output: int) -> None:
-    """A request of so many bytes is taken for 3.8 bytes a token, and an answer for as long as it may be."""
+def test_estimates(body: int, asked: OutputAsked, limits: dict[str, int], prompt: int, output: int) -> None:
+    """A request of so many bytes is taken for 3.8 bytes a token, and each answer for as long as it may be."""
     model = model_with({"multiplier": 2, "token_prices": {"batch_size": 1, "default": {"input_price": 1}}}, **limits)
-    assert estimate(body, max_output, model) == Usage(
+    assert estimate(body, asked, model) == Usage(
         fresh=prompt,
         output=output,
         nano_credits=(prompt + output) * 10**9,
         nano_premium=2 * 10**9,
         priced_by=PricedBy.ESTIMATE,
     )
-    assert estimate(body, max_output, model, by_user=False).nano_premium == 0
+    assert estimate(body, asked, model, by_user=False).nano_premium == 0
 
 
 def test_embeddings_have_no_output() -> None:
     """The estimate of an embeddings request is its input."""
     (model,) = parse_catalog(b'{"data":[{"id":"e","capabilities":{"type":"embeddings"}}]}')
-    assert estimate(380, None, model) == Usage(fresh=100, priced_by=PricedBy.ESTIMATE)
+    assert estimate(380, OutputAsked(), model) == Usage(fresh=100, priced_by=PricedBy.ESTIMATE)
+
+
+def test_an_estimate_stays_a_number_of_tokens() -> None:
+    """Many answers of immense length are as many tokens as anything can have."""
+    immense = OutputAsked(limit=MOST_TOKENS, answers=MOST_ANSWERS)
+    assert estimate(0, immense, priced(default=SONNET)).output == MOST_TOKENS
+
+
+@pytest.mark.parametrize(("by_user", "premium"), [(True, 10**9), (False, 0)])
+def test_the_prompt_alone(*, by_user: bool, premium: int) -> None:
+    """Of a request that may have been read the input is counted, and the user's turn, but no output."""
+    usage = estimate_prompt(380, priced(batch=1, default={"input_price": 1}), by_user=by_user)
+    assert usage == Usage(fresh=100, nano_credits=100 * 10**9, nano_premium=premium, priced_by=PricedBy.ESTIMATE)
 
 
 @pytest.mark.parametrize(
@@ -249,25 +269,140 @@ def test_embeddings_have_no_output() -> None:
 def test_broken_answers(told: Tokens | None, stream: bool, size: int, fresh: int, output: int) -> None:
     """What was told is kept, the rest is guessed from the bytes, and the price says that it is a guess."""
     model = priced(batch=1, default={"input_price": 1, "cache_price": 0})
-    usage = estimate_broken(told, model, body_bytes=380, answer_bytes=size, stream=stream, by_user=False)
+    usage = estimate_broken(
+        told, model, asked=OutputAsked(), body_bytes=380, answer_bytes=size, stream=stream, by_user=False
+    )
     assert (usage.fresh, usage.output, usage.priced_by) == (fresh, output, PricedBy.ESTIMATE)
     assert usage.nano_credits == (fresh + output) * 10**9
 
 
 @pytest.mark.parametrize(
-    ("body", "limit"),
+    ("supports", "reasons"),
     [
-        (b"{}", None),
-        (b'{"max_tokens":5}', 5),
-        (b'{"max_completion_tokens":6}', 6),
-        (b'{"max_output_tokens":7}', 7),
-        (b'{"max_tokens":null,"max_completion_tokens":6}', 6),
-        (b'{"max_tokens":"9","max_output_tokens":-1}', None),
-        (b'{"max_tokens":1.5}', None),
-        (b'{"max_tokens":0}', 0),
-        (b'{"max_tokens":99999999999999999999}', MOST_TOKENS),
+        ({"reasoning_effort": ["low", "high"]}, True),
+        ({"thinking": True}, True),
+        ({"adaptive_thinking": True}, True),
+        ({"max_thinking_budget": 32_000}, True),
+        ({"reasoning_effort": [], "thinking": False, "adaptive_thinking": False, "max_thinking_budget": 0}, False),
+        (None, False),
     ],
 )
-def test_the_limit_that_a_request_names(body: bytes, limit: int | None) -> None:
-    """The limit is found under its three names; what is no number is no limit."""
-    assert max_output_of(read_object(body)) == limit
+@pytest.mark.parametrize(
+    ("asked", "told", "size", "output"),
+    [
+        (OutputAsked(limit=30_000), None, 400, 4096),
+        (OutputAsked(limit=30_000, answers=2), None, 400, 8192),
+        (OutputAsked(limit=3_000, answers=2), None, 400, 6_000),
+        (OutputAsked(), Tokens(fresh=7, output=1, final=False), 400, 4096),
+        (OutputAsked(limit=5), None, 400, 10),
+        (OutputAsked(limit=5), Tokens(output=20, final=False), 400, 20),
+    ],
+)
+def test_hidden_tokens_of_a_broken_answer(
+    supports: object, asked: OutputAsked, told: Tokens | None, size: int, output: int, *, reasons: bool
+) -> None:
+    """A model that reasons has used the usual output, where it was allowed so much; of others the bytes count."""
+    model = model_with({}, supports=supports, max_output_tokens=20_000)
+    usage = estimate_broken(told, model, asked=asked, body_bytes=380, answer_bytes=size, stream=True, by_user=False)
+    seen = max(10, told.output if told else 0)
+    assert usage.output == (output if reasons else seen)
+
+
+BOUNDED = {
+    "chat": (Dialect.CHAT, b'{"max_tokens":5}', 5),
+    "chat, newer": (Dialect.CHAT, b'{"max_completion_tokens":6}', 6),
+    "messages": (Dialect.MESSAGES, b'{"max_tokens":5}', 5),
+    "responses": (Dialect.RESPONSES, b'{"max_output_tokens":7}', 7),
+    "gemini": (Dialect.GEMINI, b'{"generationConfig":{"maxOutputTokens":8}}', 8),
+    "gemini, protobuf": (Dialect.GEMINI, b'{"generation_config":{"max_output_tokens":8}}', 8),
+    "ollama": (Dialect.OLLAMA, b'{"options":{"num_predict":9}}', 9),
+    "both": (Dialect.CHAT, b'{"max_tokens":1,"max_completion_tokens":64000}', 64_000),
+    "both, other order": (Dialect.CHAT, b'{"max_completion_tokens":64000,"max_tokens":1}', 64_000),
+    "of another dialect too": (Dialect.MESSAGES, b'{"max_tokens":1,"max_output_tokens":64000}', 64_000),
+    "anywhere": (Dialect.CHAT, b'{"max_tokens":1,"options":{"num_predict":9}}', 9),
+    "twice": (
+        Dialect.GEMINI,
+        b'{"generationConfig":{"maxOutputTokens":1},"generation_config":{"max_output_tokens":9}}',
+        9,
+    ),
+    "spelled oddly": (
+        Dialect.GEMINI,
+        b'{"generationConfig":{"maxOutputTokens":1},"_generation__config":{"max__output_tokens":64000}}',
+        64_000,
+    ),
+    "whole": (Dialect.CHAT, b'{"max_tokens":5.0,"max_completion_tokens":6e1}', 60),
+    "immense": (Dialect.CHAT, b'{"max_tokens":99999999999999999999}', MOST_TOKENS),
+}
+
+
+@pytest.mark.parametrize(("dialect", "body", "limit"), BOUNDED.values(), ids=BOUNDED.keys())
+def test_the_limit_is_the_largest_that_is_named(dialect: Dialect, body: bytes, limit: int) -> None:
+    """Whichever of its words upstream goes by, no answer is longer than what is read; no word hides another."""
+    assert output_asked(read_object(body), dialect) == OutputAsked(limit=limit)
+
+
+UNBOUNDED = {
+    "nothing": (Dialect.CHAT, b"{}"),
+    "embeddings": (Dialect.EMBEDDINGS, b'{"input":"x"}'),
+    "without end": (Dialect.OLLAMA, b'{"options":{"num_predict":-1}}'),
+    "zero": (Dialect.OLLAMA, b'{"options":{"num_predict":0}}'),
+    "text": (Dialect.CHAT, b'{"max_tokens":"9"}'),
+    "a fraction": (Dialect.CHAT, b'{"max_tokens":1.5}'),
+    "beyond all numbers": (Dialect.CHAT, b'{"max_tokens":1e999}'),
+    "one of two": (Dialect.CHAT, b'{"max_tokens":1,"max_completion_tokens":-1}'),
+    "null, which replaces the other": (Dialect.CHAT, b'{"max_tokens":1,"max_completion_tokens":null}'),
+    "chat by another name": (Dialect.CHAT, b'{"max_output_tokens":1}'),
+    "chat in camelCase": (Dialect.CHAT, b'{"maxTokens":1}'),
+    "responses by another name": (Dialect.RESPONSES, b'{"max_tokens":1}'),
+    "gemini in another place": (Dialect.GEMINI, b'{"max_output_tokens":1,"options":{"max_output_tokens":1}}'),
+    "gemini in one of two places": (
+        Dialect.GEMINI,
+        b'{"generationConfig":{"maxOutputTokens":1},"generation_config":{}}',
+    ),
+    "ollama in another place": (Dialect.OLLAMA, b'{"num_predict":1,"options":{}}'),
+    "no object": (Dialect.OLLAMA, b'{"num_predict":1,"options":[{"num_predict":1}]}'),
+}
+
+
+@pytest.mark.parametrize(("dialect", "body"), UNBOUNDED.values(), ids=UNBOUNDED.keys())
+def test_without_a_bound_the_usual_output_is_the_least(dialect: Dialect, body: bytes) -> None:
+    """What is no number bounds nothing, nor does what this dialect's upstream would not look at."""
+    assert output_asked(read_object(body), dialect) == OutputAsked(limit=USUAL_OUTPUT)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body", "answers"),
+    [
+        (Dialect.CHAT, b'{"n":3}', 3),
+        (Dialect.CHAT, b'{"n":4.0}', 4),
+        (Dialect.CHAT, b'{"n":1000000}', MOST_ANSWERS),
+        (Dialect.CHAT, b'{"n":0}', 1),
+        (Dialect.CHAT, b'{"n":null}', 1),
+        (Dialect.CHAT, b'{"n":"2"}', 1),
+        (Dialect.CHAT, b'{"n":2,"candidate_count":3}', 3),
+        (Dialect.GEMINI, b'{"generationConfig":{"candidateCount":5},"n":2}', 5),
+        (Dialect.GEMINI, b'{"generation_config":{"candidate_count":6}}', 6),
+    ],
+)
+def test_the_number_of_answers(dialect: Dialect, body: bytes, answers: int) -> None:
+    """The largest count that is named, within reason; without one there is one answer."""
+    assert output_asked(read_object(body), dialect) == OutputAsked(answers=answers)
+
+
+numbers = st.one_of(st.integers(-2, 10**6), st.none(), st.just("7"), st.just(1.5))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    named=st.dictionaries(st.sampled_from(["max_tokens", "max_completion_tokens", "max_output_tokens", "n"]), numbers),
+    more=st.dictionaries(st.sampled_from(["maxTokens", "options", "generationConfig", "candidateCount"]), numbers),
+    dialect=st.sampled_from([Dialect.CHAT, Dialect.MESSAGES, Dialect.RESPONSES]),
+)
+def test_no_further_word_lowers_the_estimate(
+    named: dict[str, object], more: dict[str, object], dialect: Dialect
+) -> None:
+    """A client cannot talk an estimate down with names that its dialect does not have."""
+    plain = output_asked(read_object(msgspec.json.encode(named)), dialect)
+    talkative = output_asked(read_object(msgspec.json.encode(named | more)), dialect)
+    assert talkative.limit >= plain.limit
+    assert talkative.answers >= plain.answers

@@ -13,12 +13,17 @@ from copilot_asgi.approvals.preview import PREVIEW_LIMIT, one_line, printable
 
 __all__ = ["PROMPT", "read_answer", "render"]
 
-PROMPT = "Send it? y: yes, s: yes, for this session, Enter: no > "
+PROMPT = "Send it? y: yes, s: yes, for this session, n or Enter: no > "
 
 _BAR = "  | "
 _ROWS = 12
 _LABEL_WIDTH = 11
-_ANSWERS: Mapping[bytes, Approved] = MappingProxyType({b"y": Approved(), b"s": Approved(remember=True)})
+_ANSWERS: Mapping[bytes, Approved] = MappingProxyType(
+    {
+        **dict.fromkeys((b"y", b"yes"), Approved()),
+        **dict.fromkeys((b"s", b"session"), Approved(remember=True)),
+    }
+)
 
 
 def render(question: Question, columns: int) -> str:

@@ -35,6 +35,8 @@ class FileSink:
     """
 
     def __init__(self, path: Path, *, max_bytes: int, backups: int) -> None:
+        if path.is_dir():
+            raise ConfigError(f"audit_file: {path} is a directory. Name a file in it.")
         if not path.parent.is_dir():
             raise ConfigError(f"audit_file: the directory {path.parent} does not exist. Make it, or choose another.")
         self._path = path

@@ -77,11 +77,14 @@ def sign(
     path: str,
     query: str = "",
     body: bytes = b"",
-    now: float,
+    now: float | None = None,
 ) -> Headers:
-    """The headers with which ``name`` signs a request; ``path`` is the one the server sees, ``now`` unix seconds."""
+    """The headers with which ``name`` signs a request that is sent at once, or at ``now`` (unix seconds).
+
+    ``path`` is the one the server sees, with the mount's prefix.
+    """
     arrival = Arrival(client=None, method=method, path=path, query=query, body=body)
-    timestamp = str(int(now))
+    timestamp = str(int(time.time() if now is None else now))
     signature = _signature(secret, timestamp, arrival).hex()
     return ((NAME, name.encode()), (TIMESTAMP, timestamp.encode()), (SIGNATURE, signature.encode()))
 

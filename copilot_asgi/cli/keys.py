@@ -16,7 +16,7 @@ from copilot_asgi.cli import terminal
 from copilot_asgi.cli.options import with_settings
 from copilot_asgi.cli.session import with_upstream
 from copilot_asgi.config_sources import Loaded
-from copilot_asgi.errors import CopilotASGIError
+from copilot_asgi.errors import ConfigError, CopilotASGIError
 from copilot_asgi.secret import Secret
 from copilot_asgi.upstream.client import Upstream
 
@@ -127,8 +127,14 @@ def _say_key(key: Secret, record: KeyRecord) -> None:
 
 
 def _listed(given: Sequence[str]) -> tuple[str, ...]:
-    """What was given, one by one or with commas, as in the settings."""
-    return tuple(item.strip() for text in given for item in text.split(",") if item.strip())
+    """What was given, one by one or with commas, as in the settings.
+
+    Raises ``ConfigError`` for an option that holds nothing: it would leave the key without that limit.
+    """
+    listed = tuple(item.strip() for text in given for item in text.split(",") if item.strip())
+    if given and not listed:
+        raise ConfigError("An option for a limit is empty. Leave it out for no limit, or say which.")
+    return listed
 
 
 def _names(records: Sequence[KeyRecord]) -> str:

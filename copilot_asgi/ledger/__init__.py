@@ -70,7 +70,7 @@ class Standing(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         budget = self.claim.budget
-        amount = f"{shown(self.used, places=2)} of {shown(budget.nano)}"
+        amount = f"{shown(self.used, places=4)} of {shown(budget.nano)}"
         return f"{amount} {budget.currency.value} used {_NOW[budget.period]}"
 
 

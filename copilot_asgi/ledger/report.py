@@ -75,9 +75,10 @@ async def report(
 
 
 def claims_of(settings: Settings, caller: Caller | None) -> tuple[Claim, ...]:
-    """The budgets that ``caller`` can look at: those of everybody together, and its own."""
+    """The budgets that ``caller`` can look at: its own, and for the operator those of everybody together."""
     name = None if caller is None else caller.name
-    claims = [Claim(budget) for budget in settings.budgets if settings.budget_by is LimitBy.ALL]
+    sees_all = caller is None or caller.admin
+    claims = [Claim(budget) for budget in settings.budgets if settings.budget_by is LimitBy.ALL and sees_all]
     if caller is not None:
         shared = settings.budgets if settings.budget_by is LimitBy.CALLER else ()
         claims += [Claim(budget, caller=name) for budget in (*shared, *caller.budgets)]

@@ -113,9 +113,10 @@ def _plus(one: Total, other: Total) -> Total:
 def _exceeded(entry: Reservation, standing: Standing, cost: int) -> BudgetExceeded:
     budget = standing.claim.budget
     reset = period_end(budget.period, entry.at)
-    under_way = f", {shown(standing.reserved, places=2)} reserved by requests under way" if standing.reserved else ""
+    under_way = f", {shown(standing.reserved, places=4)} reserved by requests under way" if standing.reserved else ""
     return BudgetExceeded(
         f"The budget of {standing.claim} does not hold this request, which may cost "
-        f"{shown(cost, places=2)}: {standing}{under_way}. It resets at {reset:%Y-%m-%dT%H:%M:%SZ}.",
+        f"{shown(cost, places=4)}: {standing}{under_way}. It resets at {reset:%Y-%m-%dT%H:%M:%SZ}. A lower limit for "
+        "the answer's tokens makes a request cheaper.",
         retry_after=max(0.0, reset.timestamp() - entry.at),
     )

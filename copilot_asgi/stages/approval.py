@@ -88,6 +88,7 @@ class Approval:
     async def _answer(self, exchange: Exchange, question: Question) -> Approved:
         """The answer, if it is yes and the exchange is still what was asked about."""
         asked = _asked(exchange)
+        logger.info("%s: waits for approval (%s, %s)", exchange.id, question.caller, question.model)
         try:
             answer = await self._ask(exchange, question)
             # An answer may have come although the client is gone; then nothing is sent.

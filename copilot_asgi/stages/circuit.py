@@ -1,13 +1,16 @@
-"""Do not ask upstream again what it refused a moment ago: answer here instead, in its words.
+"""Do not ask upstream again what it refused a moment ago: answer here instead. What may go up takes a place.
 
-Sits inside retry, so that every try is looked at, and outside the lease, as no token is needed to say no. A success is
-the head; the place that a call takes while a circuit recovers is free again after the last byte.
+Sits inside retry, so that every try is looked at and none holds a place between two, and outside the lease, as no token
+is needed to say no. Rule: nobody holds a place while waiting for a circuit, so that one which is shut keeps no other
+model waiting; and who queued for a place looks again, so that nobody is sent on past a circuit that opened meanwhile.
+A success is the head; permits and place are free again after the last byte.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import partial
 
 import anyio
 from anyio.lowlevel import current_token
@@ -21,7 +24,7 @@ __all__ = ["BreakCircuit"]
 
 
 class BreakCircuit:
-    """Pass what no circuit holds back, and note what upstream refuses.
+    """Pass what no circuit holds back, in one of the places of ``place``, and note what upstream refuses.
 
     While a throttled circuit recovers, requests wait up to ``max_wait`` seconds for their turn; with ``wait`` also
     while it is open, if that ends within that time. ``wall`` is for dates in ``retry-after``.
@@ -30,6 +33,7 @@ class BreakCircuit:
     def __init__(
         self,
         circuits: Circuits,
+        place: Callable[[], AbstractAsyncContextManager[None]],
         *,
         wait: bool,
         max_wait: float,
@@ -37,37 +41,51 @@ class BreakCircuit:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._circuits = circuits
+        self._place = place
         self._wait = wait
         self._max_wait = max_wait
         self._clock = clock
         self._wall = wall
 
     async def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
-        """Raises ``CircuitOpen``.
+        """Raises ``CircuitOpen``, or ``Overloaded`` when no place comes free in time.
 
         A call that is cancelled, or fails for another reason, is neither a success nor a refusal.
         """
-        account, route = exchange.account, exchange.route
-        assert account is not None
-        assert route is not None
+        assert exchange.account is not None
+        assert exchange.route is not None
+        asked = exchange.account.key, exchange.route.model.id
+        deadline = self._clock() + self._max_wait
+        while not await self._called(asked, deadline, partial(call_next, exchange), send):
+            pass
+
+    async def _called(
+        self, asked: tuple[str, str], deadline: float, call: Callable[[Send], Awaitable[None]], send: Send
+    ) -> bool:
+        """Make the call; or give everything back, and ``False``, if a circuit opened while we queued for a place."""
         permits: list[Permit] = []
         try:
-            for key in self._circuits.concerning(account.key, route.model.id):
-                permits.append(await self._permit(key))  # noqa: PERF401 - those in hand are released if one is refused
-            await call_next(exchange, self._watching(send, permits) if permits else send)
+            for key in self._circuits.concerning(*asked):
+                # One by one: those in hand are released if the next is refused.
+                permits.append(await self._permit(key, deadline))  # noqa: PERF401
+            async with self._place():
+                if not self._circuits.still(permits, *asked, self._clock(), deadline=deadline):
+                    return False
+                await call(self._watching(send, permits) if permits else send)
+                return True
         except UpstreamError as error:
             refusal = read_refusal(error, self._wall())
-            if refusal is not None:
-                self._circuits.refused(account.key, route.model.id, refusal, self._clock())
+            if refusal is not None:  # noted before the permits are free again
+                self._circuits.refused(*asked, refusal, self._clock())
             raise
         finally:
             for permit in permits:
                 self._circuits.release(permit)
 
-    async def _permit(self, key: Key) -> Permit:
+    async def _permit(self, key: Key, deadline: float) -> Permit:
         """Leave to pass the circuit of ``key``, when it is our turn. Raises ``CircuitOpen``."""
         woken = anyio.Event()
-        turn = Turn(key, deadline=self._clock() + self._max_wait, wake=_waker(woken))
+        turn = Turn(key, deadline=deadline, wake=_waker(woken))
         try:
             while True:
                 answer = self._circuits.ask(turn, self._clock(), wait=self._wait)

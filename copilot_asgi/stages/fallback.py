@@ -11,8 +11,11 @@ from collections.abc import Mapping
 import msgspec
 
 from copilot_asgi.errors import (
+    BudgetExceeded,
     CircuitOpen,
     CopilotASGIError,
+    Forbidden,
+    RateLimited,
     UnknownModel,
     UpstreamError,
     UpstreamStatus,
@@ -20,6 +23,7 @@ from copilot_asgi.errors import (
     UpstreamUnauthorized,
 )
 from copilot_asgi.exchange import Exchange, Handler, Head, Part, Request, Send
+from copilot_asgi.routing import spelled
 from copilot_asgi.secret import redact
 from copilot_asgi.wire.error_body import parse_error_body
 
@@ -40,20 +44,20 @@ _NAME_LIMIT = 100
 
 
 class Fallback:
-    """Ask the models that ``models`` lists for the name the client asked for, in that order, once that one failed.
+    """Ask the models that ``models`` lists for the name the client asked for, however spelled, once that one failed.
 
     The answer of a stand-in says so in its header ``x-copilot-asgi-fallback``.
     """
 
     def __init__(self, models: Mapping[str, tuple[str, ...]]) -> None:
-        self._models = models
+        self._models = {spelled(name): others for name, others in models.items()}
 
     async def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
         """Raises the first model's error when no other one can answer: its hints are about what was asked for.
 
         What is not about a model, such as a budget that is spent or a person who says no, is raised as it comes.
         """
-        others = self._models.get(exchange.request.model)
+        others = self._models.get(spelled(exchange.request.model))
         if not others:
             return await call_next(exchange, send)
         asked = exchange.request
@@ -78,7 +82,7 @@ async def _ask_others(
         try:
             await call_next(exchange, client)
         except CopilotASGIError as error:
-            if client.started or not (_may_fall_back(error) or error.status in _MISFITS):
+            if client.started or not (_may_fall_back(error) or _is_about_the_stand_in(error)):
                 raise
             _log(model, error)
         else:
@@ -114,6 +118,11 @@ def _may_fall_back(error: CopilotASGIError) -> bool:
             return error.status >= 500 or error.status in _ABOUT_THE_MODEL
         case _:
             return False
+
+
+def _is_about_the_stand_in(error: CopilotASGIError) -> bool:
+    """Whether the next one may do, because this one does not fit the request, the caller, or what may be spent."""
+    return error.status in _MISFITS or isinstance(error, BudgetExceeded | RateLimited) or type(error) is Forbidden
 
 
 def _start_over(exchange: Exchange, request: Request) -> None:

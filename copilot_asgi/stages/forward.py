@@ -1,6 +1,6 @@
 """Ask upstream and pass its answer on, piece by piece as it comes. The innermost handler of the pipeline."""
 
-from copilot_asgi.errors import MalformedResponse, UpstreamStatus, UpstreamThrottled, UpstreamUnauthorized
+from copilot_asgi.errors import ConfigError, MalformedResponse, UpstreamStatus, UpstreamThrottled, UpstreamUnauthorized
 from copilot_asgi.exchange import Exchange, Head, Headers, Send
 from copilot_asgi.secret import redact
 from copilot_asgi.upstream.client import Upstream
@@ -25,8 +25,8 @@ class Forward:
     async def __call__(self, exchange: Exchange, send: Send) -> None:
         """Raises ``UpstreamError``; when cancelled the connection upstream is closed at once."""
         route, credential = exchange.route, exchange.credential
-        assert route is not None
-        assert credential is not None
+        if route is None or credential is None or exchange.turn is None:
+            raise ConfigError("stages: without route, translation and lease nothing can be sent upstream.")
         opened = await self._upstream.opened()
         call = opened.http.stream(
             "POST",

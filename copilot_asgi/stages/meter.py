@@ -1,36 +1,64 @@
 """Read off upstream's answer what it used, and put a price on it. Sits next to the forwarder, at upstream's bytes."""
 
+from copilot_asgi.errors import CopilotASGIError, UpstreamError, UpstreamStatus, UpstreamUnavailable
 from copilot_asgi.exchange import Caller, Exchange, Handler, Head, Part, Send, header
-from copilot_asgi.pricing import Usage, estimate_broken, price
+from copilot_asgi.pricing import Usage, estimate_broken, estimate_prompt, output_asked, price
 from copilot_asgi.wire.usage import UsageTail
 
 __all__ = ["Meter"]
 
 
 class Meter:
-    """Set ``exchange.usage`` when the answer has passed, also when it broke off or its reader left.
+    """Set ``exchange.usage`` when the answer has passed, also when it broke off, its reader left, or none began.
 
-    What upstream did not come to tell is estimated. It stays ``None`` when no answer began: then nothing was used.
-    Unless ``always`` is set, only callers with limits or budgets of their own are metered.
+    What upstream did not come to tell is estimated: without an answer that is the prompt, which upstream may have read.
+    Where it certainly processed nothing, ``usage`` stays what it was. There is one for an exchange: that of a later try
+    replaces that of an earlier one. Unless ``always`` is set, only callers with limits or budgets of their own are
+    metered.
     """
 
     def __init__(self, *, always: bool = True) -> None:
         self._always = always
 
     async def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
-        """Raises what the forwarder raises."""
+        """Raises what the forwarder raises; cancellation goes on when the usage is set."""
         if not self._always and not _has_own_limits(exchange.caller):
             await call_next(exchange, send)
             return
         reading = _Reading(send)
         try:
             await call_next(exchange, reading)
+        except BaseException as error:
+            if not reading.began and not _processed_nothing(error):
+                exchange.usage = _prompt_alone(exchange)
+            raise
         finally:
-            exchange.usage = reading.usage(exchange)
+            if reading.began:
+                exchange.usage = reading.usage(exchange)
 
 
 def _has_own_limits(caller: Caller | None) -> bool:
     return caller is not None and bool(caller.budgets or caller.rate_limits)
+
+
+def _processed_nothing(error: BaseException) -> bool:
+    """Whether it is certain that upstream did no work for a request that ended so before its head."""
+    match error:
+        case UpstreamUnavailable():
+            return not error.sent
+        case UpstreamStatus():
+            return True
+        case _:
+            return isinstance(error, CopilotASGIError) and not isinstance(error, UpstreamError)
+
+
+def _prompt_alone(exchange: Exchange) -> Usage:
+    assert exchange.route is not None
+    return estimate_prompt(len(exchange.request.body), exchange.route.model, by_user=_by_user(exchange))
+
+
+def _by_user(exchange: Exchange) -> bool:
+    return exchange.turn is None or exchange.turn.by_user
 
 
 class _Reading:
@@ -49,21 +77,25 @@ class _Reading:
             self._tail.feed(part)
         await self._send(part)
 
-    def usage(self, exchange: Exchange) -> Usage | None:
-        """What the answer used so far; ``None`` before its head."""
-        if self._tail is None:
-            return None
+    @property
+    def began(self) -> bool:
+        """Whether there was a head."""
+        return self._tail is not None
+
+    def usage(self, exchange: Exchange) -> Usage:
+        """What the answer used so far; there must have been its head."""
+        assert self._tail is not None
         assert exchange.route is not None
-        model = exchange.route.model
-        by_user = exchange.turn is None or exchange.turn.by_user
+        request, model = exchange.request, exchange.route.model
         tokens = self._tail.read()
         if tokens is not None and tokens.final:
-            return price(tokens, model, by_user=by_user)
+            return price(tokens, model, by_user=_by_user(exchange))
         return estimate_broken(
             tokens,
             model,
-            body_bytes=len(exchange.request.body),
+            asked=output_asked(request.fields, request.dialect),
+            body_bytes=len(request.body),
             answer_bytes=self._tail.size,
             stream=self._stream,
-            by_user=by_user,
+            by_user=_by_user(exchange),
         )

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import anyio
+from msgspec.structs import replace
 
 from copilot_asgi.config import LimitBy
 from copilot_asgi.errors import RateLimited
 from copilot_asgi.exchange import Exchange, Handler, Part, Send
 from copilot_asgi.fair_queue import FairQueue
 from copilot_asgi.limiter import Limiter, Reservation
-from copilot_asgi.limits import Costs, RateLimit, Wait
+from copilot_asgi.limits import Costs, RateLimit, Unit, Wait
 from copilot_asgi.pricing import NANO
 
 __all__ = ["LimitRate"]
@@ -66,7 +67,10 @@ class LimitRate:
             await send(part)
 
         estimate = self._estimate(exchange)
+        if exchange.admitted:  # another model stands in: it is the same request
+            estimate = replace(estimate, requests=0)
         reservations = await self._enter(shares, estimate)
+        exchange.admitted = True
         try:
             await call_next(exchange, watched)
         finally:
@@ -124,7 +128,11 @@ def _spent(exchange: Exchange, estimate: Costs, *, begun: bool) -> Costs:
 
 def _refusal(wait: Wait) -> RateLimited:
     return RateLimited(
-        f"The rate limit of {wait.limit} is reached. Try again in {wait.seconds:.1f} seconds.", retry_after=wait.seconds
+        f"The rate limit of {wait.limit} has no room for this request, as its size is estimated. Try again in "
+        f"{wait.seconds:.1f} seconds."
+        if wait.limit.unit is not Unit.REQUESTS
+        else f"The rate limit of {wait.limit} is reached. Try again in {wait.seconds:.1f} seconds.",
+        retry_after=wait.seconds,
     )
 
 

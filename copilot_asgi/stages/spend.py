@@ -16,7 +16,7 @@ from copilot_asgi.config import LimitBy
 from copilot_asgi.errors import Overloaded, StoreError
 from copilot_asgi.exchange import Exchange, Handler, Head, Part, Send
 from copilot_asgi.ledger import Claim, Ledger, Reservation, Standing
-from copilot_asgi.pricing import estimate, max_output_of
+from copilot_asgi.pricing import estimate, output_asked
 from copilot_asgi.wire.turn import last_turn_is_user
 
 __all__ = ["Spend"]
@@ -32,7 +32,7 @@ class Spend:
 
     From ``warn_at``, a share of a budget, answers carry ``x-copilot-asgi-budget``, and the log says so once a period.
     Requests that no budget counts are on record only with ``keep_all``. ``clock`` gives unix seconds. An exchange
-    without ``usage`` at its end was not charged: no answer of upstream's began.
+    without ``usage`` at its end was not charged: upstream processed nothing.
     """
 
     def __init__(
@@ -142,7 +142,8 @@ def _entry(exchange: Exchange, now: float, *, by_user: bool) -> Reservation:
     assert route is not None
     assert account is not None
     request = exchange.request
-    usage = estimate(len(request.body), max_output_of(request.fields), route.model, by_user=by_user)
+    asked = output_asked(request.fields, request.dialect)
+    usage = estimate(len(request.body), asked, route.model, by_user=by_user)
     return Reservation(
         id=exchange.id,
         caller=exchange.caller.name if exchange.caller is not None else "",

@@ -21,6 +21,7 @@ from copilot_asgi.credentials.identity import Identity, chosen_identity
 from copilot_asgi.credentials.single_flight import SingleFlight, StartSoon
 from copilot_asgi.stores import Store
 from copilot_asgi.upstream.catalog import Catalogs
+from copilot_asgi.upstream.users import Users
 
 if TYPE_CHECKING:
     import httpx
@@ -36,6 +37,7 @@ class Opened(msgspec.Struct, frozen=True):
     http: "HttpClient"
     credentials: CredentialProvider
     catalogs: Catalogs
+    users: Users
 
 
 class Upstream:
@@ -63,6 +65,13 @@ class Upstream:
     async def opened(self) -> Opened:
         """What the running loop uses, opened at the first call."""
         return await self._per_loop.get()
+
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """One of ``max_streams`` places for model calls, for a block. Raises ``Overloaded`` when none comes free."""
+        opened = await self.opened()
+        async with opened.http.place():
+            yield
 
     async def aclose(self) -> None:
         """Close what the running loop uses; the next call of ``opened`` opens it again."""
@@ -92,8 +101,9 @@ class Upstream:
         async with http, anyio.create_task_group() as tasks:
             credentials = self._credentials(http.fetch, tasks.start_soon)
             catalogs = Catalogs(http.fetch, credentials, self.identity, SingleFlight(tasks.start_soon))
+            users = Users(http.fetch, self.hosts, self.identity, SingleFlight(tasks.start_soon))
             try:
-                yield Opened(http=http, credentials=credentials, catalogs=catalogs)
+                yield Opened(http=http, credentials=credentials, catalogs=catalogs, users=users)
             finally:
                 tasks.cancel_scope.cancel()
 

@@ -20,7 +20,7 @@ A request waits for approval.
   | approved? y
   | Approved.
   |   caller   admin
-  | Send it? y: yes, s: yes, for this session, Enter: no > y
+  | Send it? y: yes, s: yes, for this session, n or Enter: no > y
   | pay ecila
   | aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
   | aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
@@ -77,12 +77,15 @@ def test_what_is_not_known_is_said() -> None:
         (b"", Denied()),
         (b"y", Denied()),
         (b"s\x04", Denied()),
-        (b"yes\n", Denied()),
+        (b"yes\n", Approved()),
+        (b"Session\n", Approved(remember=True)),
+        (b"no\n", Denied()),
+        (b"yes!\n", Denied()),
         (b"yy\n", Denied()),
         (b"y\x1b\n", Denied()),
         (b"\xff\n", Denied()),
     ],
 )
 def test_only_yes_means_yes(line: bytes, answer: Approved | Denied) -> None:
-    """Two letters approve, with Enter behind them; everything else denies."""
+    """Two letters and their words approve, with Enter behind them; everything else denies."""
     assert read_answer(line) == answer

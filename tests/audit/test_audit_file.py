@@ -83,16 +83,16 @@ def test_the_directory_must_exist(tmp_path: Path) -> None:
     """A wrong path is told when the sink is made, not at the first request."""
     with pytest.raises(ConfigError, match=r"audit_file: the directory .* does not exist"):
         sink_at(tmp_path / "missing" / "audit.jsonl")
+    with pytest.raises(ConfigError, match=r"audit_file: .* is a directory"):
+        sink_at(tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["directory", "link", "pipe"])
+@pytest.mark.parametrize("kind", ["link", "pipe"])
 async def test_only_a_plain_file_is_written_to(tmp_path: Path, kind: str) -> None:
-    """A directory, a link and a pipe are refused, with the path in the message."""
+    """A link and a pipe are refused, with the path in the message."""
     path = tmp_path / "audit.jsonl"
     reader = None
     match kind:
-        case "directory":
-            path.mkdir()
         case "link":
             path.symlink_to(tmp_path / "elsewhere")
         case _:

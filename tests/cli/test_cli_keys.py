@@ -62,7 +62,7 @@ def test_terms_are_agreed_with_the_key(home: Path, capsys) -> None:
     caller = caller_of(output(["add", "alice", *TERMS], capsys).strip(), home)
     assert (caller.name, caller.admin, caller.max_concurrent) == ("alice", True, 2)
     assert caller.models == ("gpt-*", "claude-haiku-*", "o3")
-    assert list(map(str, caller.rate_limits)) == ["60 requests/60s", "9 credits/86400s"]
+    assert list(map(str, caller.rate_limits)) == ["60 requests/min", "9 credits/day"]
     assert list(map(str, caller.budgets)) == ["500 credits/month"]
 
 

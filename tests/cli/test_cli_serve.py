@@ -77,7 +77,8 @@ def test_while_it_drains_new_requests_are_told_to_come_back(server, signed_in, h
 def until_refused(url: str) -> httpx.Response:
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        answer = httpx.get(f"{url}/healthz")
+        assert httpx.get(f"{url}/healthz").status_code == 200  # alive: a probe must not end it
+        answer = httpx.get(f"{url}/readyz")
         if answer.status_code == 503:
             return answer
     raise AssertionError("never refused")

@@ -121,7 +121,8 @@ async def test_the_refusal_says_what_when_and_why(ledger: Ledger) -> None:
         await ledger.reserve(entry("new", 0.26), [claim])
     assert refused.value.message == (
         "The budget of 10 credits/day of caller alice does not hold this request, which may cost 0.26: "
-        "9.25 of 10 credits used today, 0.5 reserved by requests under way. It resets at 2026-11-21T00:00:00Z."
+        "9.25 of 10 credits used today, 0.5 reserved by requests under way. It resets at 2026-11-21T00:00:00Z. "
+        "A lower limit for the answer's tokens makes a request cheaper."
     )
     assert refused.value.status == 402
     assert refused.value.retry_after == 12 * HOUR

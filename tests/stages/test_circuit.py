@@ -2,7 +2,8 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from threading import Event
 
@@ -12,6 +13,7 @@ from anyio.from_thread import start_blocking_portal
 from stages.bench import HEAD, Answer, Client, Clock, Failure, make_exchange
 
 from copilot_asgi.circuits import Circuits, State
+from copilot_asgi.config import RateLimitMode
 from copilot_asgi.errors import (
     BadRequest,
     CircuitOpen,
@@ -26,11 +28,14 @@ from copilot_asgi.errors import (
 from copilot_asgi.exchange import Exchange, Handler, Head, Send
 from copilot_asgi.pipeline import compose
 from copilot_asgi.retrying import RetryBudget, policy
+from copilot_asgi.simulator import FAULTS
 from copilot_asgi.stages.circuit import BreakCircuit, _waker
 from copilot_asgi.stages.retry import Retry
 from copilot_asgi.wire.dialect import Dialect, render_error
 from copilot_asgi.wire.models import Model
 from copilot_asgi.wire.refusal import Refusal, read_refusal
+from tests.stand import CHAT, EMBEDDINGS
+from tests.stand import stand as full_stand
 
 pytestmark = pytest.mark.anyio
 
@@ -48,6 +53,7 @@ def throttled(
 
 QUOTA = UpstreamStatus(402, (), b'{"error":{"message":"You have no quota.","code":"quota_exceeded"}}')
 POLICY = UpstreamStatus(403, (), b'{"error":{"message":"Not authorized.","code":"model_not_allowed"}}')
+CONTENT = UpstreamStatus(403, (), b'{"error":{"message":"Flagged for possible crime.","code":"cyber_policy"}}')
 BARE = UpstreamUnauthorized(403, (), b"Forbidden\n")
 
 
@@ -58,13 +64,19 @@ def refusal(error: UpstreamStatus) -> Refusal:
 
 
 class Stand:
-    """A circuit breaker with a clock that is set by hand."""
+    """A circuit breaker with a clock that is set by hand; any number of places, unless ``place`` is given."""
 
-    def __init__(self, *, wait: bool = False, max_wait: float = 30.0) -> None:
+    def __init__(
+        self,
+        *,
+        wait: bool = False,
+        max_wait: float = 30.0,
+        place: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+    ) -> None:
         self.clock = Clock(START)
         self.circuits = Circuits()
         self.stage = BreakCircuit(
-            self.circuits, wait=wait, max_wait=max_wait, clock=self.clock, wall=lambda: 1_800_000_000.0
+            self.circuits, place, wait=wait, max_wait=max_wait, clock=self.clock, wall=lambda: 1_800_000_000.0
         )
 
     async def ask(self, end: Handler, *, model: str = "gpt-4o", login: str = "octocat") -> Client:
@@ -83,6 +95,12 @@ class Stand:
         await self.refuse(throttled())
         self.clock.now += 10
         return self
+
+    def wake(self) -> None:
+        """Whoever waits looks at the clock again."""
+        for line in self.circuits._lines.values():
+            for turn in line:
+                turn.wake()
 
     @property
     def states(self) -> list[State]:
@@ -103,6 +121,11 @@ async def until(condition: Callable[[], bool]) -> None:
         await anyio.lowlevel.checkpoint()
 
 
+def same(places: anyio.CapacityLimiter) -> AbstractAsyncContextManager[None]:
+    """A place among ``places``, which everybody shares."""
+    return places
+
+
 async def test_a_closed_circuit_is_not_in_the_way() -> None:
     """The parts go through the very ``send`` that came."""
     sends: list[Send] = []
@@ -118,25 +141,25 @@ async def test_a_closed_circuit_is_not_in_the_way() -> None:
 @pytest.mark.parametrize(
     ("error", "status", "code", "retry_after", "message"),
     [
-        (throttled(b"20"), 429, "rate_limited", 20.0, "Slow down."),
-        (throttled(b"Fri, 15 Jan 2027 08:00:20 GMT"), 429, "rate_limited", 20.0, "Slow down."),
-        (throttled(b"86400"), 429, "rate_limited", 86_400.0, "Slow down."),
-        (throttled(b"garbage"), 429, "rate_limited", 10.0, "Slow down."),
+        (throttled(b"20"), 429, "rate_limited", 20.0, "too many requests"),
+        (throttled(b"Fri, 15 Jan 2027 08:00:20 GMT"), 429, "rate_limited", 20.0, "too many requests"),
+        (throttled(b"86400"), 429, "rate_limited", 86_400.0, "too many requests"),
+        (throttled(b"garbage"), 429, "rate_limited", 10.0, "too many requests"),
         (
             UpstreamThrottled(400, (), b'{"error":{"message":"m","code":"rate_limited"}}'),
             429,
             "rate_limited",
             10.0,
-            "m",
+            "too many requests",
         ),
-        (QUOTA, 402, "quota_exceeded", 30.0, "You have no quota."),
-        (POLICY, 403, "model_not_allowed", 30.0, "Not authorized."),
+        (QUOTA, 402, "quota_exceeded", 30.0, "quota is used up"),
+        (POLICY, 403, "model_not_allowed", 30.0, "a policy does not allow this model"),
     ],
 )
 async def test_a_refusal_is_repeated_here(
     error: UpstreamStatus, status: int, code: str, retry_after: float, message: str
 ) -> None:
-    """S-4, S-5: same status, upstream's words and code, the seconds that are left; upstream is not asked."""
+    """S-4, S-5: same status and code, the seconds that are left, words of ours; upstream is not asked."""
     stand, end = Stand(), Answer()
     await stand.refuse(error)
     stand.clock.now += 4
@@ -144,11 +167,24 @@ async def test_a_refusal_is_repeated_here(
         await stand.ask(end)
     assert (end.calls, caught.value.status, caught.value.code) == (0, status, code)
     assert caught.value.retry_after == retry_after - 4
-    assert caught.value.message.startswith(message)
+    assert message in caught.value.message
     for dialect in Dialect:
         rendered = render_error(caught.value, dialect, request_id="1", now=0.0)
         assert (b"retry-after", b"%d" % (retry_after - 4)) in rendered.headers
         assert message.encode() in rendered.body
+
+
+@pytest.mark.parametrize("status", [402, 403, 429])
+async def test_nobody_hears_what_another_one_asked(status: int) -> None:
+    """Upstream may quote a prompt in its refusal: whoever sent it gets that, and nobody else."""
+    body = b'{"error":{"message":"organization policy: \\"my secret\\" is refused","code":"my secret"}}'
+    stand = Stand()
+    await stand.refuse(UpstreamStatus(status, (), body))
+    with pytest.raises(CircuitOpen) as caught:
+        await stand.ask(Answer())
+    assert caught.value.code == "circuit_open"
+    for dialect in Dialect:
+        assert b"secret" not in render_error(caught.value, dialect, request_id="1", now=0.0).body
 
 
 @pytest.mark.parametrize(
@@ -157,6 +193,7 @@ async def test_a_refusal_is_repeated_here(
         *(UpstreamStatus(status, (), b"") for status in (400, 404, 413, 421, 422, 500, 502, 503, 504, 529)),
         UpstreamUnauthorized(401, (), b"token expired"),
         BARE,
+        CONTENT,
         UpstreamUnavailable("gone", sent=False),
         UpstreamTimeout("late"),
         StreamInterrupted("cut"),
@@ -379,6 +416,94 @@ async def test_both_circuits_are_passed() -> None:
     assert (end.calls, stand.in_flight) == (0, 0)
 
 
+@pytest.mark.parametrize(("passed", "waiting", "taken"), [(10.0, 31, 1), (0.1, 32, 0)], ids=["recovering", "open"])
+async def test_a_throttled_model_keeps_no_other_one_waiting(passed: float, waiting: int, taken: int) -> None:
+    """With two places and 32 requests that wait for a throttled model's turn, another model is served at once."""
+    places, healthy, gate = anyio.CapacityLimiter(2), Answer(), anyio.Event()
+    stand = Stand(wait=True, place=partial(same, places))
+    await stand.refuse(throttled(body=b'{"code":"user_model_rate_limited"}'))
+    stand.clock.now += passed
+    async with anyio.create_task_group() as group:
+        for _ in range(32):
+            group.start_soon(partial(stand.ask, Answer(HEAD, gate=gate)))
+        await until(lambda: stand.waiting + stand.in_flight == 32)
+        await anyio.wait_all_tasks_blocked()
+        assert (stand.waiting, places.borrowed_tokens) == (waiting, taken)
+        with anyio.fail_after(1):
+            for _ in range(20):
+                await stand.ask(healthy, model="gpt-5")
+        group.cancel_scope.cancel()
+    assert (healthy.calls, places.borrowed_tokens) == (20, 0)
+
+
+async def test_the_whole_stack_serves_a_healthy_model_meanwhile() -> None:
+    """Also with every other stage around it: a dozen that wait their turn take none of the two places."""
+    async with full_stand(max_streams=2, rate_limit_mode=RateLimitMode.WAIT, retries=0) as it:
+        await it.client.get("/v1/models")
+        it.simulator.enqueue(FAULTS["user_model_rate_limited"])
+        assert (await it.client.post("/v1/chat/completions", json=CHAT)).status_code == 429
+        circuits = it.app.controls.circuits
+        async with anyio.create_task_group() as group:
+            for _ in range(12):
+                group.start_soon(partial(it.client.post, "/v1/chat/completions", json=CHAT))
+            await until(lambda: sum(map(len, circuits._lines.values())) == 12)
+            with anyio.fail_after(5):
+                answers = [await it.client.post("/v1/embeddings", json=EMBEDDINGS) for _ in range(5)]
+            group.cancel_scope.cancel()
+        assert [answer.status_code for answer in answers] == [200] * 5
+
+
+class Queue:
+    """Two who ask with one place between them: the first holds it until the second queues, and is then throttled."""
+
+    def __init__(self, *, wait: bool) -> None:
+        self.places = anyio.CapacityLimiter(1)
+        self.stand = Stand(wait=wait, place=partial(same, self.places))
+        self.end = Answer()
+
+    async def both(self, second: Callable[[], Coroutine[object, object, object]], *, later: float = 0.0) -> None:
+        """The first is refused ``later`` seconds after the second came; ten seconds after that the circuit recovers."""
+        gate = anyio.Event()
+
+        async def first() -> None:
+            with pytest.raises(UpstreamThrottled):
+                await self.stand.ask(Answer(HEAD, gate=gate, error=throttled()))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(first)
+            await until(lambda: self.places.borrowed_tokens == 1)
+            group.start_soon(second)
+            await until(lambda: self.places.statistics().tasks_waiting == 1)
+            self.stand.clock.now += later
+            gate.set()
+            await anyio.wait_all_tasks_blocked()
+            assert (self.end.calls, self.places.borrowed_tokens) == (0, 0)
+            self.stand.clock.now += 10
+            self.stand.wake()
+        assert (self.stand.waiting, self.stand.in_flight, self.places.borrowed_tokens) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("wait", "later"), [(False, 0.0), (True, 30.0)])
+async def test_who_queued_for_a_place_is_not_sent_past_a_circuit_that_opened(wait: bool, later: float) -> None:
+    """It is refused as anybody is who comes now; in wait mode if there is no time left to wait."""
+    queue = Queue(wait=wait)
+
+    async def second() -> None:
+        with pytest.raises(CircuitOpen) as caught:
+            await queue.stand.ask(queue.end)
+        assert (caught.value.status, caught.value.retry_after) == (429, 10.0)
+
+    await queue.both(second, later=later)
+    assert queue.end.calls == 0
+
+
+async def test_who_queued_for_a_place_waits_for_a_circuit_that_opened() -> None:
+    """In wait mode, for what is left of the time since it came, and without the place."""
+    queue = Queue(wait=True)
+    await queue.both(partial(queue.stand.ask, queue.end))
+    assert queue.end.calls == 1
+
+
 async def test_cancelled_at_every_await() -> None:
     """5,000 requests are cancelled wherever they wait: afterwards no place is taken and nobody is in line."""
     chance = random.Random(7)
@@ -401,7 +526,8 @@ async def test_cancelled_at_every_await() -> None:
 
     cancelled, came_through = 0, 0
     for number in range(1_000):
-        stand = Stand(wait=True)
+        places = anyio.CapacityLimiter(1 + number % 3)
+        stand = Stand(wait=True, place=partial(same, places))
         stand.circuits.refused(ACCOUNT, "gpt-4o", refusal(throttled()), START)
         stand.clock.now += 10 if number % 2 else 9.9995
         scopes = [anyio.CancelScope() for _ in range(5)]
@@ -413,6 +539,7 @@ async def test_cancelled_at_every_await() -> None:
         cancelled += sum(scope.cancelled_caught for scope in scopes)
         came_through += stand.states == []
         assert (stand.waiting, stand.in_flight, stand.circuits._lines) == (0, 0, {})
+        assert places.borrowed_tokens == 0
     assert cancelled == 5_000
     assert came_through > 10  # some got as far as closing the circuit
 
@@ -437,20 +564,16 @@ class Always:
         (throttled(b"garbage"), 64),
         (QUOTA, 64),
         (POLICY, 64),
+        (CONTENT, 64),
         (BARE, 2 * 64),  # each with a fresh token once
         (UpstreamStatus(503, (), b""), 1_000 + 110),  # no refusal: only the budget bounds what is tried again
     ],
 )
 async def test_a_storm_does_not_reach_upstream(error: UpstreamStatus, at_most: int) -> None:
     """S43: of 1,000 requests, 64 at a time, only those go up that were under way when the first refusal came."""
-    stand, end, places = Stand(), Always(error), anyio.CapacityLimiter(64)
-
-    async def limit(exchange: Exchange, send: Send, call_next: Handler) -> None:
-        async with places:
-            await call_next(exchange, send)
-
+    stand, end = Stand(place=partial(same, anyio.CapacityLimiter(64))), Always(error)
     decide = policy(5, max_wait=1.0, random=lambda: 0.0, now=lambda: 0.0)
-    handler = compose([Retry(decide, RetryBudget()), limit, stand.stage], end)
+    handler = compose([Retry(decide, RetryBudget()), stand.stage], end)
     refused = []
 
     async def one() -> None:
@@ -466,7 +589,10 @@ async def test_a_storm_does_not_reach_upstream(error: UpstreamStatus, at_most: i
     assert stand.in_flight == 0
 
 
-@pytest.mark.parametrize(("error", "attempts"), [(throttled(b"garbage"), 16), (QUOTA, 15), (POLICY, 15), (BARE, 17)])
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [(throttled(b"garbage"), 16), (throttled(b"99999999"), 1), (QUOTA, 15), (POLICY, 15), (BARE, 17), (CONTENT, 17)],
+)
 async def test_an_hour_of_refusals(error: UpstreamStatus, attempts: int) -> None:
     """S43: who asks every second for an hour makes upstream refuse a handful of times, ever further apart."""
     stand, end = Stand(), Always(error)
@@ -483,7 +609,7 @@ def test_loops_share_the_circuits(here: str, there: str) -> None:
     """A place that is given back in one loop goes to whoever waits in another one, at once."""
     circuits = Circuits()
     circuits.refused(ACCOUNT, "gpt-4o", refusal(throttled(b"0")), time.monotonic() - 10)
-    stage = BreakCircuit(circuits, wait=False, max_wait=50.0)
+    stage = BreakCircuit(circuits, nullcontext, wait=False, max_wait=50.0)
     inside = Event()
     with start_blocking_portal(here) as first, start_blocking_portal(there) as second:
         gate = first.call(anyio.Event)

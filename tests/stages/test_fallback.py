@@ -3,7 +3,7 @@
 import logging
 
 import pytest
-from stages.bench import HEAD, STREAM_HEAD, Answer, Client, make_exchange
+from stages.bench import HEAD, STREAM_HEAD, Answer, Client, Failure, make_exchange
 
 from copilot_asgi.credentials.credential import Credential
 from copilot_asgi.errors import (
@@ -13,6 +13,7 @@ from copilot_asgi.errors import (
     CircuitOpen,
     CopilotASGIError,
     Draining,
+    Forbidden,
     LoginRequired,
     MalformedResponse,
     Overloaded,
@@ -138,8 +139,6 @@ async def test_the_first_error_is_raised_when_nobody_answers(last: CopilotASGIEr
     "error",
     [
         ApprovalDenied("no"),
-        BudgetExceeded("spent"),
-        RateLimited("too many"),
         LoginRequired("sign in"),
         Draining("going"),
     ],
@@ -150,6 +149,20 @@ async def test_a_decision_about_a_stand_in_is_final(error: CopilotASGIError) -> 
     with pytest.raises(type(error)):
         await Fallback(FALLBACKS)(make_exchange(BODY), Client(), models)
     assert models.asked == ["gpt-5.4", "gpt-5-mini"]
+
+
+@pytest.mark.parametrize(
+    "error", [BudgetExceeded("spent"), RateLimited("too much"), Forbidden("not yours", code="model_not_allowed")]
+)
+async def test_a_stand_in_that_may_not_be_used_gives_way_to_the_next(error: CopilotASGIError) -> None:
+    """One that is too dear, or not this caller's, is as good as none; without another the first failure is told."""
+    models = Models(gpt_5_4=BUSY, gpt_5_mini=error)
+    client = Client()
+    await Fallback(FALLBACKS)(make_exchange(BODY), client, models)
+    assert models.asked == ["gpt-5.4", "gpt-5-mini", "gpt-4o"]
+    with pytest.raises(UpstreamStatus) as caught:
+        await Fallback({"gpt-5.4": ("gpt-5-mini",)})(make_exchange(BODY), Client(), models)
+    assert caught.value is BUSY
 
 
 @pytest.mark.parametrize("parts", [(STREAM_HEAD,), (STREAM_HEAD, b"data: 1\n\n")])
@@ -183,7 +196,15 @@ async def test_a_model_that_answers_is_left_alone() -> None:
     assert client.parts == [HEAD, b"gpt-5.4"]
 
 
-@pytest.mark.parametrize("name", [b"gpt-4o", b"GPT-5.4", b"openai/gpt-5.4", b"gpt-5-mini"])
+@pytest.mark.parametrize("name", [b"GPT-5.4", b"openai/gpt-5.4", b"gpt-5-4"])
+async def test_however_the_name_is_spelled(name: bytes) -> None:
+    """As the models themselves are found under each of their spellings."""
+    client = Client()
+    await Fallback(FALLBACKS)(make_exchange(BODY.replace(b"gpt-5.4", name)), client, Failure(BUSY))
+    assert client.head.status == 200
+
+
+@pytest.mark.parametrize("name", [b"gpt-4o", b"gpt-5-mini"])
 async def test_only_for_the_name_that_is_listed(name: bytes) -> None:
     """Off for every other model, and the parts go through the very ``send`` that came."""
     sends: list[Send] = []

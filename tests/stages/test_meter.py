@@ -2,11 +2,21 @@
 
 import anyio
 import pytest
-from bench import HEAD, STREAM_HEAD, Answer, Client, Failure, make_exchange
+from bench import CHAT_BODY, HEAD, STREAM_HEAD, Answer, Client, Failure, make_exchange
 
 from copilot_asgi.budgets import parse_budget
-from copilot_asgi.errors import StreamInterrupted, UpstreamUnavailable
-from copilot_asgi.exchange import Caller, Exchange, Head, Part
+from copilot_asgi.errors import (
+    MalformedResponse,
+    NoAccountAvailable,
+    Overloaded,
+    ResponseTooLarge,
+    StreamInterrupted,
+    UpstreamStatus,
+    UpstreamThrottled,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from copilot_asgi.exchange import Caller, Exchange, Head, Part, Send
 from copilot_asgi.limits import parse_rate_limit
 from copilot_asgi.pricing import PricedBy, Usage
 from copilot_asgi.stages.meter import Meter
@@ -26,16 +36,17 @@ START = b'data: {"type":"message_start","message":{"usage":{"input_tokens":12,"o
 DELTA = b'data: {"type":"content_block_delta","delta":{"type":"text_delta","text":"Hello"}}\n\n'
 
 
-def model() -> Model:
+def model(supports: bytes = b"{}") -> Model:
     (found,) = parse_catalog(
-        b'{"data":[{"id":"gpt-4o","billing":{"multiplier":2,"token_prices":{"batch_size":1,"default":'
-        b'{"input_price":1,"output_price":10}}}}]}'
+        b'{"data":[{"id":"gpt-4o","capabilities":{"limits":{"max_output_tokens":30000},"supports":%s},'
+        b'"billing":{"multiplier":2,"token_prices":{"batch_size":1,"default":{"input_price":1,"output_price":10}}}}]}'
+        % supports
     )
     return found
 
 
-def exchange(**kwargs: object) -> Exchange:
-    return make_exchange(model=model(), **kwargs)  # type: ignore[arg-type]  # names and types are make_exchange's
+def exchange(supports: bytes = b"{}", **kwargs: object) -> Exchange:
+    return make_exchange(model=model(supports), **kwargs)  # type: ignore[arg-type]  # names and types are make_exchange's
 
 
 KNOWN = Usage(fresh=12, output=3, nano_credits=42 * 10**9, nano_premium=2 * 10**9)
@@ -60,21 +71,89 @@ async def test_only_turns_of_the_user_cost_premium_requests(*, by_user: bool, pr
     assert metered.usage.nano_premium == premium
 
 
-async def test_without_an_answer_nothing_was_used() -> None:
-    """A call that fails before its head has no usage, and fails as it did."""
+@pytest.mark.parametrize(
+    "error",
+    [
+        UpstreamUnavailable("away", sent=False),
+        UpstreamStatus(400, (), b""),
+        UpstreamStatus(503, (), b""),
+        UpstreamThrottled(429, (), b""),
+        NoAccountAvailable("nobody"),
+        Overloaded("full"),
+    ],
+    ids=repr,
+)
+async def test_what_was_not_processed_was_not_used(error: Exception) -> None:
+    """A call that certainly came to nothing has no usage, and fails as it did."""
     metered = exchange()
-    with pytest.raises(UpstreamUnavailable):
-        await Meter()(metered, Client(), Failure(UpstreamUnavailable("away", sent=False)))
+    with pytest.raises(type(error)):
+        await Meter()(metered, Client(), Failure(error))
     assert metered.usage is None
 
 
-async def test_a_later_try_is_what_counts() -> None:
-    """A try that came to nothing leaves no trace in the one that did."""
-    metered, calls, meter = exchange(), Failure(UpstreamUnavailable("away", sent=False)), Meter()
-    with pytest.raises(UpstreamUnavailable):
-        await meter(metered, Client(), calls)
-    await meter(metered, Client(), calls)
+PROMPT = Usage(
+    fresh=-(-len(CHAT_BODY) * 5 // 19),
+    nano_credits=-(-len(CHAT_BODY) * 5 // 19) * 10**9,
+    nano_premium=2 * 10**9,
+    priced_by=PricedBy.ESTIMATE,
+)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UpstreamUnavailable("cut", sent=True),
+        UpstreamTimeout("late"),
+        MalformedResponse("odd"),
+        ResponseTooLarge("long"),
+        OSError("anything"),
+    ],
+    ids=repr,
+)
+async def test_what_may_have_been_processed_cost_its_prompt(error: Exception) -> None:
+    """Upstream may have read the request although no head came; the call fails as it did."""
+    metered = exchange()
+    with pytest.raises(type(error)):
+        await Meter()(metered, Client(), Failure(error))
+    assert metered.usage == PROMPT
+
+
+@pytest.mark.parametrize(("by_user", "premium"), [(True, 2 * 10**9), (False, 0)])
+async def test_who_leaves_before_the_head_pays_the_prompt(*, by_user: bool, premium: int) -> None:
+    """Cancellation goes on after the prompt is booked; premium requests only for the user's own turn."""
+    metered = exchange(b'{"reasoning_effort":["high"]}')
+    metered.turn = TurnFacts(by_user=by_user, has_image=False)
+
+    async def silence(metered: Exchange, send: Send) -> None:
+        await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(Meter(), metered, Client(), silence)
+        await anyio.wait_all_tasks_blocked()
+        assert metered.usage is None
+        group.cancel_scope.cancel()
+    assert group.cancel_scope.cancelled_caught
     assert metered.usage is not None
+    assert (metered.usage.fresh, metered.usage.output) == (PROMPT.fresh, 0)
+    assert metered.usage.nano_premium == premium
+
+
+async def test_a_later_try_is_what_counts() -> None:
+    """What an answer used replaces what an earlier try may have."""
+    metered, meter = exchange(), Meter()
+    with pytest.raises(UpstreamTimeout):
+        await meter(metered, Client(), Failure(UpstreamTimeout("late")))
+    await meter(metered, Client(), Answer(HEAD, BODY))
+    assert metered.usage == KNOWN
+
+
+async def test_a_later_try_that_came_to_nothing() -> None:
+    """It does not make free what an earlier one may have used."""
+    metered, meter = exchange(), Meter()
+    for error in (UpstreamTimeout("late"), UpstreamUnavailable("away", sent=False)):
+        with pytest.raises(type(error)):
+            await meter(metered, Client(), Failure(error))
+    assert metered.usage == PROMPT
 
 
 async def test_a_stream_that_breaks_after_its_usage() -> None:
@@ -119,6 +198,26 @@ async def test_a_client_that_leaves() -> None:
     assert metered.usage is not None
     assert (metered.usage.fresh, metered.usage.priced_by) == (12, PricedBy.ESTIMATE)
     assert metered.usage.output == -(-len(START + DELTA + DELTA) // 40)
+
+
+@pytest.mark.parametrize(
+    ("supports", "limit", "output"),
+    [
+        (b'{"reasoning_effort":["low","high"]}', b"29990", 4096),
+        (b'{"adaptive_thinking":true}', b"300", 300),
+        (b'{"thinking":true}', b"null", 4096),
+        (b"{}", b"29990", 10),
+    ],
+)
+async def test_hidden_tokens_are_not_free(supports: bytes, limit: bytes, output: int) -> None:
+    """Who leaves a model that reasons pays for the usual output, as nobody can tell how much it has thought."""
+    body = b'{"model":"gpt-4o","messages":[{"role":"user","content":"hello"}],"max_completion_tokens":%s}' % limit
+    metered, client = exchange(supports, body=body), Client(leave_at=2)
+    with client.scope:
+        await Meter()(metered, client, Answer(STREAM_HEAD, b"x" * 200, b"y" * 200, *PIECES))
+    assert client.scope.cancelled_caught
+    assert metered.usage is not None
+    assert (metered.usage.output, metered.usage.priced_by) == (output, PricedBy.ESTIMATE)
 
 
 async def test_usage_is_set_at_the_end_only() -> None:

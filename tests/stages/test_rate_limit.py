@@ -97,7 +97,7 @@ async def test_the_refusal_is_a_429_in_each_dialect(dialect: Dialect) -> None:
     rendered = render_error(told.value, dialect, request_id="1", now=0.0)
     assert rendered.status == 429
     assert (b"retry-after", b"10") in rendered.headers
-    assert b"1 requests/10s" in rendered.body
+    assert b"1 request/10s" in rendered.body
 
 
 def asked_by(name: str = "ann", login: str = "octocat", model: str = "gpt-4o") -> Exchange:
@@ -134,15 +134,15 @@ async def test_a_caller_has_limits_of_its_own_beside_those_for_all() -> None:
     """Both hold; the caller's are counted for the caller alone, and the longest wait is told."""
     clock = Clock()
     limit = stage("3/min", limiter=MemoryLimiter(clock=clock))
-    ann = make_exchange(caller=Caller(name="ann", rate_limits=limits("1/hour")))
-    bob = make_exchange(caller=Caller(name="bob", rate_limits=limits("5/hour")))
-    assert await passes(limit, ann)
-    assert not await passes(limit, ann)
-    assert await passes(limit, bob)
-    assert await passes(limit, bob)
-    assert not await passes(limit, bob)
-    with pytest.raises(RateLimited, match="1 requests/3600s") as told:
-        await limit(ann, Client(), Answer())
+    ann = Caller(name="ann", rate_limits=limits("1/hour"))
+    bob = Caller(name="bob", rate_limits=limits("5/hour"))
+    assert await passes(limit, make_exchange(caller=ann))
+    assert not await passes(limit, make_exchange(caller=ann))
+    assert await passes(limit, make_exchange(caller=bob))
+    assert await passes(limit, make_exchange(caller=bob))
+    assert not await passes(limit, make_exchange(caller=bob))
+    with pytest.raises(RateLimited, match="1 request/hour") as told:
+        await limit(make_exchange(caller=ann), Client(), Answer())
     assert told.value.retry_after == 3_600
 
 
@@ -150,12 +150,23 @@ async def test_counting_by_caller_joins_both_kinds_of_limits() -> None:
     """Where the settings count by caller as well, a refusal by one limit takes nothing from the other."""
     clock = Clock()
     limit = stage("2/min", limiter=MemoryLimiter(clock=clock), by=LimitBy.CALLER)
-    ann = make_exchange(caller=Caller(name="ann", rate_limits=limits("1/10s")))
-    assert [await passes(limit, ann) for _ in range(5)] == [True, False, False, False, False]
+    ann = Caller(name="ann", rate_limits=limits("1/10s"))
+    assert [await passes(limit, make_exchange(caller=ann)) for _ in range(5)] == [True, False, False, False, False]
     clock.now += 10
-    assert [await passes(limit, ann) for _ in range(2)] == [True, False]
+    assert [await passes(limit, make_exchange(caller=ann)) for _ in range(2)] == [True, False]
     clock.now += 10
-    assert not await passes(limit, ann)
+    assert not await passes(limit, make_exchange(caller=ann))
+
+
+async def test_a_request_counts_once_whichever_model_answers_it() -> None:
+    """When another model stands in, the request passes again and takes no second permit; its tokens are taken anew."""
+    limit = stage("1/hour", "100 tokens/hour", limiter=MemoryLimiter(clock=Clock()), costs=Costs(tokens=40))
+    exchange = make_exchange()
+    for _ in range(2):
+        with pytest.raises(UpstreamUnavailable):
+            await limit(exchange, Client(), fails)
+    assert await passes(limit, exchange)
+    assert not await passes(limit)
 
 
 def uses(usage: Usage) -> Answer:
@@ -331,7 +342,7 @@ async def test_what_comes_too_late_is_refused_at_once() -> None:
     limit = stage("1/day", limiter=MemoryLimiter(clock=clock), queue=FairQueue(10, 30, clock=clock))
     assert await passes(limit)
     clock.now += 86_400 - 30.5
-    with anyio.fail_after(1), pytest.raises(RateLimited, match="1 requests/86400s") as told:
+    with anyio.fail_after(1), pytest.raises(RateLimited, match="1 request/day") as told:
         await limit(make_exchange(), Client(), Answer())
     assert told.value.retry_after == 30.5
 
@@ -359,13 +370,13 @@ async def test_one_timeout_is_for_all_the_waiting() -> None:
     clock = Clock()
     queue = FairQueue(10, 30, clock=clock)
     limit = stage("1/15s", limiter=MemoryLimiter(clock=clock), queue=queue)
-    ann = make_exchange(caller=Caller(name="ann", rate_limits=limits("1/20s")))
-    assert await passes(limit, ann)
+    ann = Caller(name="ann", rate_limits=limits("1/20s"))
+    assert await passes(limit, make_exchange(caller=ann))
     told: list[float | None] = []
 
     async def refused() -> None:
-        with pytest.raises(RateLimited, match="1 requests/15s") as refusal:
-            await limit(ann, Client(), Answer())
+        with pytest.raises(RateLimited, match="1 request/15s") as refusal:
+            await limit(make_exchange(caller=ann), Client(), Answer())
         told.append(refusal.value.retry_after)
 
     async with anyio.create_task_group() as group:

@@ -19,6 +19,7 @@ from copilot_asgi.ledger.sqlite import SqliteLedger
 from copilot_asgi.pricing import NANO, Usage
 from copilot_asgi.routing import Route
 from copilot_asgi.secret import Secret
+from copilot_asgi.stages.meter import Meter
 from copilot_asgi.stages.spend import Spend
 from copilot_asgi.wire.dialect import Dialect
 from copilot_asgi.wire.models import Model, parse_catalog
@@ -211,6 +212,59 @@ async def test_a_client_that_leaves_while_its_request_is_reserved(ledger: Ledger
     assert await ledger.unsettled() == []
 
 
+@pytest.mark.parametrize(
+    ("dialect", "asked", "credits"),
+    [
+        (Dialect.CHAT, b'"max_tokens":1,"max_completion_tokens":64000', 16_000),
+        (Dialect.CHAT, b'"max_tokens":8,"n":3', 6),
+        (Dialect.CHAT, b'"max_output_tokens":1', 1024),
+        (Dialect.GEMINI, b'"generationConfig":{"maxOutputTokens":8,"candidateCount":2}', 4),
+        (Dialect.GEMINI, b'"max_tokens":1', 1024),
+        (Dialect.OLLAMA, b'"options":{"num_predict":8}', 2),
+        (Dialect.OLLAMA, b'"options":{"num_predict":-1},"max_tokens":1', 1024),
+    ],
+)
+async def test_a_client_does_not_choose_its_estimate(
+    ledger: Ledger, dialect: Dialect, asked: bytes, credits: int
+) -> None:
+    """What is reserved is the most that may come out, wherever the client's dialect says it."""
+    asking = make_exchange(b'{"model":"gpt-4o",%s}' % asked, dialect=dialect, model=priced())
+    seen: list[Reservation] = []
+
+    async def call(metered: Exchange, send: Send) -> None:
+        seen.extend(await ledger.unsettled())
+        await Answer(before=using(1))(metered, send)
+
+    await stage(ledger)(asking, Client(), call)
+    assert [entry.nano_credits for entry in seen] == [credits * NANO]
+
+
+async def test_requests_abandoned_before_the_head_reach_the_budget(ledger: Ledger) -> None:
+    """A caller who leaves each time before upstream answers comes to the end of the budget all the same."""
+    (dear,) = parse_catalog(
+        b'{"data":[{"id":"gpt-4o","billing":{"token_prices":{"batch_size":10,"default":{"input_price":1}}}}]}'
+    )
+    body = b'{"model":"gpt-4o","max_tokens":1,"messages":"%s"}' % (b"x" * 64)  # 30 tokens, 3 credits
+    spend, meter = stage(ledger, DAILY), Meter()
+
+    async def leave(metered: Exchange, send: Send) -> None:
+        scope.cancel()
+        await anyio.lowlevel.checkpoint()
+
+    async def call(metered: Exchange, send: Send) -> None:
+        await meter(metered, send, leave)
+
+    for number in range(3):
+        with anyio.CancelScope() as scope:
+            await spend(make_exchange(body, id=str(number), model=dear), Client(), call)
+        assert scope.cancelled_caught
+    answer = Answer()
+    with pytest.raises(BudgetExceeded):
+        await spend(make_exchange(body, id="last", model=dear), Client(), answer)
+    assert answer.calls == 0
+    assert await used(ledger) == 9
+
+
 async def test_what_answered_is_what_is_booked(ledger: Ledger) -> None:
     """When another model or account served the request in the end, the money is theirs."""
 
@@ -270,7 +324,7 @@ async def test_a_caller_that_nobody_identified(ledger: Ledger) -> None:
     [
         (7.9, None),
         (8, b"8 of 10 credits used today"),
-        (8.256, b"8.26 of 10 credits used today"),
+        (8.256, b"8.256 of 10 credits used today"),
         (9, b"9 of 10 credits used today"),
     ],
 )

@@ -21,7 +21,13 @@ NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC
     ("error", "reason"),
     [
         (UpstreamStatus(402, (), b""), Reason.QUOTA),
-        (UpstreamStatus(403, (), b'{"error":{"message":"policy"}}'), Reason.POLICY),
+        (UpstreamStatus(403, (), b'{"error":{"message":"No.","code":"model_not_allowed"}}'), Reason.POLICY),
+        (UpstreamStatus(403, (), b'{"message":"it requires an enterprise or organization policy"}'), Reason.POLICY),
+        (UpstreamStatus(403, (), b"You are not authorized to use this Copilot feature"), Reason.POLICY),
+        (UpstreamStatus(403, (), b""), Reason.FORBIDDEN),
+        (UpstreamStatus(403, (), b'{"error":{"message":"No.","type":"permission_error"}}'), Reason.FORBIDDEN),
+        (UpstreamStatus(403, (), b'{"error":{"message":"Flagged.","code":"cyber_policy"}}'), Reason.FORBIDDEN),
+        (UpstreamStatus(403, (), b"against the content policy: 'our privacy policy is'"), Reason.FORBIDDEN),
         (UpstreamUnauthorized(403, (), b"Forbidden\n"), Reason.FORBIDDEN),
         (UpstreamUnauthorized(403, (), b'{"error":{"code":"expired_token"}}'), None),
         (UpstreamUnauthorized(401, (), b"Forbidden"), None),
@@ -36,10 +42,18 @@ NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC
     ],
 )
 def test_reasons(error: UpstreamError, reason: Reason | None) -> None:
-    """402, a 403 that is not about the token, and throttling are refusals; nothing else is."""
+    """402, a 403 that is not about the token, and throttling are refusals; a policy is one only for certain."""
     assert reason_of(error) is reason
     refusal = read_refusal(error, NOW)
     assert (refusal and refusal.reason) == reason
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_is_said_in_words_of_ours(reason: Reason) -> None:
+    """One clause about GitHub Copilot, and what a person can do where a person can."""
+    assert reason.said.startswith("GitHub Copilot ")
+    assert not reason.said.endswith(".")
+    assert bool(reason.advice) == (reason in {Reason.QUOTA, Reason.POLICY})
 
 
 def test_every_reason_has_the_status_upstream_gave() -> None:
@@ -105,27 +119,38 @@ def test_the_wait_that_upstream_asks_for(header: bytes | None, body: bytes, wait
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("code", "kept"),
     [
-        (b'{"error":{"message":"no\\u001b[2J more"}}', "no [2J more"),
-        (b"use Bearer abcdefghijklmnop", "use Bearer ***"),
-        (b"", "GitHub Copilot answered with status 429."),
-        (b"<html>Unicorn</html>", "GitHub answered with a web page instead of an error message."),
-        (b"\xff\xfe" * 40_000, None),
-        (b"[" * 60_000, None),
+        ("rate_limited", "rate_limited"),
+        ("user_global_rate_limited:pro_plus2", "user_global_rate_limited:pro_plus2"),
+        ("Tell me about Ada", None),
+        ("tell me", None),
+        ("model-x", None),
+        ("caf\u00e9", None),
+        ("x" * 64, "x" * 64),
+        ("x" * 65, None),
     ],
 )
-def test_the_words_are_clean_and_short(body: bytes, message: str | None) -> None:
-    """Whatever the body holds, what is kept is one short printable line without a token."""
+def test_only_a_machines_word_is_kept(code: str, kept: str | None) -> None:
+    """Anything else in place of the code may be somebody's text."""
+    body = b'{"error":{"message":"m","code":"%s"}}' % code.encode()
     refusal = read_refusal(UpstreamThrottled(429, (), body), NOW)
     assert refusal is not None
-    assert message is None or refusal.message == message
-    assert refusal.message.isprintable()
-    assert len(refusal.message) <= 500
+    assert refusal.code == kept
 
 
-def test_what_a_person_can_do_is_said() -> None:
-    """A quota that is used up comes with the place to raise it."""
-    refusal = read_refusal(UpstreamStatus(402, (), b'{"error":{"message":"You have no quota"}}'), NOW)
+@pytest.mark.parametrize("status", [402, 403, 429])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error":{"message":"\\"my secret\\" is refused","code":"my secret"}}',
+        b"my secret",
+        b'["my secret"]',
+        b"[" * 60_000,
+    ],
+)
+def test_upstreams_words_are_not_kept(status: int, body: bytes) -> None:
+    """Whatever the body quotes, nothing of it is in what others are told from."""
+    refusal = read_refusal(UpstreamStatus(status, ((b"x-request-id", b"my secret"),), body), NOW)
     assert refusal is not None
-    assert refusal.message.startswith("You have no quota See https://github.com/settings/copilot")
+    assert "secret" not in repr(refusal)
