@@ -205,7 +205,7 @@ class CopilotApp:
             raise MethodNotAllowed(f"Use {' or '.join(methods)} here, not {call.method[:20]}.", allow=methods)
         # While streams come to their end operators can still look and decide, but we are not ready for more.
         is_query = target.endpoint.name in self._queries and target.endpoint.name != "readyz"
-        await self._in_flight.run(partial(self._answer, visit, target, receive), always=is_query)
+        await self._in_flight.run(partial(self._answer, visit, target, receive), always=is_query, on_end=visit.end)
 
     async def _answer(self, visit: Visit, target: Target, receive: Any) -> None:
         body = await self._read_body(visit, receive) if "POST" in target.endpoint.methods else b""

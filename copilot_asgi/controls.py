@@ -94,7 +94,7 @@ class Controls:
 def _check(hooks: Mapping[str, object]) -> None:
     """Raises ``ConfigError`` for what is no hook: a protection that was misspelt must not be off without a word."""
     for name, hook in hooks.items():
-        if name in Settings.__struct_fields__ and name not in Hooks.__annotations__:
+        if name in Settings.__struct_fields__ and (name not in Hooks.__annotations__ or isinstance(hook, bool)):
             raise ConfigError(f"{name} is a setting. Write: CopilotApp(Settings({name}=...)).")
         if name not in Hooks.__annotations__:
             near = difflib.get_close_matches(name, Hooks.__annotations__, n=1)

@@ -167,10 +167,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 class Exchange:
     """One client request and its response. Each field has one writer (in brackets).
 
-    ``id``, ``received_at`` (seconds, monotonic), ``arrival``, ``dialect`` (edge); ``request`` (edge, then fallback,
-    transform and translation); ``caller`` (identify); ``account``, ``route`` (route); ``turn`` (what upstream wants to
-    know of it) and ``stream`` (how far it has come; both translation); ``credential`` (lease); ``usage`` (meter, or
-    cache when nothing was used); ``admitted``, that it was counted as a request (rate limit).
+    ``id``, ``received_at`` (seconds, monotonic), ``arrival``, ``dialect``, ``ended`` (by our shutting down; all edge);
+    ``request`` (edge, then fallback, transform and translation); ``caller`` (identify); ``account``, ``route`` (route);
+    ``admitted``, that it was counted as a request (rate limit); ``turn`` (what upstream wants to know of it) and
+    ``stream`` (how far it has come; both translation); ``credential`` (lease); ``usage`` (meter, or cache when nothing
+    was used).
     """
 
     __slots__ = (
@@ -180,6 +181,7 @@ class Exchange:
         "caller",
         "credential",
         "dialect",
+        "ended",
         "id",
         "received_at",
         "request",
@@ -203,6 +205,7 @@ class Exchange:
         self.credential: Credential | None = None
         self.usage: Usage | None = None
         self.admitted = False
+        self.ended = False
 
 
 class Handler(Protocol):

@@ -28,8 +28,10 @@ class InFlight:
         """How many requests of the running loop are under way."""
         return len(self._here().scopes)
 
-    async def run(self, request: Callable[[], Awaitable[None]], *, always: bool = False) -> None:
-        """Run one request; with ``always`` also while draining.
+    async def run(
+        self, request: Callable[[], Awaitable[None]], *, always: bool = False, on_end: Callable[[], None] = lambda: None
+    ) -> None:
+        """Run one request; with ``always`` also while draining. ``on_end`` is called before it is ended.
 
         Raises ``Draining`` when it is refused, or was ended before it was done.
         """
@@ -37,7 +39,7 @@ class InFlight:
             raise Draining("This server is shutting down. Try again in a moment.")
         requests = self._here()
         with anyio.CancelScope() as scope:
-            requests.scopes.add(scope)
+            requests.scopes[scope] = on_end
             try:
                 return await request()
             finally:
@@ -54,7 +56,8 @@ class InFlight:
     async def end(self) -> None:
         """End what is under way, and wait a moment for it to be gone."""
         requests = self._here()
-        for scope in tuple(requests.scopes):
+        for scope, on_end in tuple(requests.scopes.items()):
+            on_end()
             scope.cancel()
         with anyio.move_on_after(END_TIMEOUT):
             await requests.idle()
@@ -71,7 +74,7 @@ class _Requests:
     """Those of one event loop."""
 
     def __init__(self) -> None:
-        self.scopes: set[anyio.CancelScope] = set()
+        self.scopes: dict[anyio.CancelScope, Callable[[], None]] = {}
         self._empty: anyio.Event | None = None
 
     async def idle(self) -> None:
@@ -82,6 +85,6 @@ class _Requests:
 
     def leave(self, scope: anyio.CancelScope) -> None:
         """One of them is over."""
-        self.scopes.discard(scope)
+        del self.scopes[scope]
         if not self.scopes and self._empty is not None:
             self._empty.set()

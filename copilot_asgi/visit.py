@@ -47,6 +47,11 @@ class Visit:
         except Exception as failure:  # noqa: BLE001 - no exception may leave the app, least of all one about an error
             logger.warning("%s: the error could not be told: %s", self.id, type(failure).__name__)
 
+    def end(self) -> None:
+        """The server shuts down, and what is under way is given up."""
+        if self.exchange is not None:
+            self.exchange.ended = True
+
     async def leave(self) -> None:
         """The client is gone; hosts and servers still want a response that is finished."""
         logger.debug("%s: the client left", self.id)

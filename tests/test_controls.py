@@ -16,7 +16,7 @@ from anyio.from_thread import start_blocking_portal
 from copilot_asgi import Arrival, Caller, CopilotApp, Exchange, Handler, Head, Secret, Send, Settings, Stage, Upstream
 from copilot_asgi import stack as stacks
 from copilot_asgi.approvals import Approved, Denied, Question
-from copilot_asgi.audit import Entry
+from copilot_asgi.audit import Entry, Outcome
 from copilot_asgi.budgets import parse_budget
 from copilot_asgi.config import ApprovalKind, LimitBy, RateLimitMode
 from copilot_asgi.controls import Controls
@@ -426,6 +426,7 @@ async def test_a_hook_that_is_false_is_a_hook() -> None:
         ({"aprove": known}, "aprove: there is no such hook. Did you mean approve"),
         ({"zzz": known}, "There are authenticate, approve"),
         ({"rate_limit": "1/min"}, r"rate_limit is a setting. Write: CopilotApp\(Settings\(rate_limit"),
+        ({"cache": True}, "cache is a setting"),
         ({"approve": True}, "approve: give a function, plain or async, not bool"),
         ({"stages": lambda stack: None}, "stages: give a list"),
         ({"settings": {"port": 1}}, r"settings: give Settings\(...\)"),
@@ -604,3 +605,23 @@ async def test_operators_can_decide_while_the_server_drains() -> None:
             assert (await it.client.get("/healthz")).status_code == 200
             await it.client.post(f"/approvals/{waiting[0]['id']}", json={"approve": True})
         assert [response.status_code for response in responses] == [200]
+
+
+@pytest.mark.parametrize(
+    ("stream", "outcome", "status"), [(False, Outcome.REFUSED, 503), (True, Outcome.INTERRUPTED, 200)]
+)
+async def test_the_log_does_not_blame_the_client_for_our_shutting_down(
+    *, stream: bool, outcome: Outcome, status: int
+) -> None:
+    """What was given up is on record as that, with the status that the client got."""
+    sink = Silent()
+    async with stand(controls={"audit": sink}) as it:
+        it.simulator.enqueue(Fault(hang_after=4) if stream else Fault(delay=30))
+        async with anyio.create_task_group() as group:
+            group.start_soon(partial(it.client.post, "/v1/chat/completions", json={**CHAT, "stream": stream}))
+            with anyio.fail_after(5):
+                while not it.simulator.open_streams and calls(it) == 0:
+                    await anyio.sleep(0.005)
+            await anyio.sleep(0.05)
+            await it.app.drain(0.01)
+    assert [(entry.outcome, entry.status, entry.error) for entry in sink] == [(outcome, status, "shutting_down")]

@@ -29,8 +29,8 @@ _UNSAFE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufe
 class Outcome(Enum):
     """How an exchange ended.
 
-    ``REFUSED`` by us or for want of a login, ``FAILED`` upstream before the head, ``INTERRUPTED`` after it. ``LEFT``:
-    the client went away, or a server that shuts down ended it. ``ERROR`` is what nobody expected.
+    ``REFUSED`` by us or for want of a login, ``FAILED`` upstream before the head, ``INTERRUPTED`` after it, also by our
+    own shutting down. ``LEFT``: the client went away. ``ERROR`` is what nobody expected.
     """
 
     OK = "ok"

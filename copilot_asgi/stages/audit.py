@@ -13,7 +13,7 @@ import msgspec
 
 from copilot_asgi.audit import PROMPT_LIMIT, AuditSink, Entry, Outcome, shortened, timestamp
 from copilot_asgi.complaints import Complaints
-from copilot_asgi.errors import CopilotASGIError, CredentialError, Refused, UpstreamError
+from copilot_asgi.errors import CopilotASGIError, CredentialError, Draining, Refused, UpstreamError
 from copilot_asgi.exchange import Exchange, Handler, Head, Part, Request, Send
 from copilot_asgi.wire.dialect import Dialect, render_error
 
@@ -72,7 +72,7 @@ class Audit:
             await self._write(visit, _LEFT if visit.gone else _failed(error, exchange.dialect, visit))
             raise
         except anyio.get_cancelled_exc_class():
-            await self._write(visit, _LEFT)
+            await self._write(visit, _ended(visit) if exchange.ended else _LEFT)
             raise
         await self._write(visit, _answered(exchange, visit))
 
@@ -150,6 +150,13 @@ class _Visit:
 
     def _since_start(self, moment: float) -> float:
         return round((moment - self._began) * 1000, 3)
+
+
+def _ended(visit: "_Visit") -> _End:
+    """Given up by our own shutting down, which the edge tells the client."""
+    if visit.status is None:
+        return _End(Outcome.REFUSED, Draining.status, Draining.code)
+    return _End(Outcome.INTERRUPTED, visit.status, Draining.code)
 
 
 def _answered(exchange: Exchange, visit: _Visit) -> _End:
