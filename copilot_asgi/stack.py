@@ -122,10 +122,7 @@ def default(upstream: Upstream, controls: Controls | None = None) -> Stack:
         (
             ("audit", _audit(settings, controls)),  # outermost: it sees refusals too
             ("identify", Identify(controls.authenticate)),  # nothing is done for strangers
-            (
-                "transform",
-                _transform(controls),
-            ),  # before anybody looks at the request: what is looked at is what is sent
+            ("transform", _transform(controls)),  # before anybody looks: what is seen is what is sent
             ("fallback", _fallback(settings)),  # around the route: another model has another one
             ("route", ChooseRoute(upstream)),  # before the rules that ask for the model; an unknown one costs nothing
             ("permitted", permit_models),  # after the route: only the chosen model counts, however it was called
@@ -133,7 +130,7 @@ def default(upstream: Upstream, controls: Controls | None = None) -> Stack:
             ("rate_limit", _rate_limit(settings, controls)),  # before people and money: a flood must reach neither
             ("cache", _cache(settings, controls)),  # a kept answer costs nothing and was approved when it was made
             ("spend", _spend(settings, controls)),  # before approval: nobody is asked about what cannot be paid
-            ("approval", _approval(settings, controls)),
+            ("approval", _approval(settings, controls)),  # last of what refuses: people are asked as rarely as can be
             ("concurrency", _concurrency(settings)),  # after people: who waits for one must not take a place
             ("keep_alive", KeepAlive(settings.keep_alive_interval)),  # after all that refuses: it sends the head
             ("translation", Translation(strict=settings.strict)),  # around retry: a request is prepared once
