@@ -17,7 +17,7 @@ from anyio.lowlevel import RunVar
 
 from copilot_asgi import stack
 from copilot_asgi.access import check_content, check_framing, check_host, check_origin, cors_headers, options_headers
-from copilot_asgi.callers import find_caller
+from copilot_asgi.callers import caller_finder
 from copilot_asgi.config import Settings
 from copilot_asgi.controls import Controls, Hooks
 from copilot_asgi.counting import CountTokens, messages_count, responses_count
@@ -90,6 +90,7 @@ class CopilotApp:
             raise ConfigError("settings: give Settings(...), or nothing for those of the environment and the file.")
         self.upstream = Upstream(self.settings) if upstream is None else upstream
         self.controls = _controls(self.upstream, stages, controls, hooks)
+        self._find_caller = caller_finder(self.controls.authenticate)
         self._prefix = prefix
         self._raise_exceptions = raise_exceptions
         self._allowed_hosts = tuple(host.lower() for host in self.settings.allowed_hosts)
@@ -238,7 +239,7 @@ class CopilotApp:
         name = target.endpoint.name
         caller = None
         if name not in self._queries.open_to_all:
-            caller = await find_caller(self.controls.authenticate, arrival)
+            caller = await self._find_caller(arrival)
         query = Query(
             name=name,
             argument=target.argument,

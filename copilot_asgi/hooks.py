@@ -5,17 +5,23 @@ Rule: a plain function never runs on the event loop: it may block.
 
 import inspect
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import ParamSpec, TypeVar, cast
 
 import anyio.to_thread
 
-__all__ = ["Hook", "call_hook", "thread_sensitive"]
+__all__ = ["Hook", "as_async", "call_hook", "thread_sensitive"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 Hook = Callable[P, Awaitable[R]] | Callable[P, R]
 """A function of a user's, plain or async."""
+
+
+def as_async(hook: "Hook[P, R]") -> Callable[P, Awaitable[R]]:
+    """``hook`` as an async function: what kind it is, is found out once and not at each call."""
+    return cast("Callable[P, Awaitable[R]]", hook) if _is_async(hook) else partial(call_hook, hook)
 
 
 async def call_hook(hook: "Hook[P, R]", *args: P.args, **kwargs: P.kwargs) -> R:

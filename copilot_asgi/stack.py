@@ -56,11 +56,11 @@ ANSWERING = frozenset(
 class Stack(Sequence[Stage]):
     """Stages by name, in order. A name whose stage is off has a place all the same, so that others can stand there.
 
-    ``controls`` are what its stages share with the app's routes.
+    ``named`` are all places; ``controls`` are what the stages share with the app's routes.
     """
 
     def __init__(self, stages: Iterable[tuple[str, Stage | None]], controls: Controls) -> None:
-        self._stages = tuple(stages)
+        self.named = tuple(stages)
         self.controls = controls
 
     def before(self, name: str, *stages: Stage) -> "Stack":
@@ -76,20 +76,20 @@ class Stack(Sequence[Stage]):
         if name in INDISPENSABLE:
             raise ConfigError(f"stages: nothing can be answered without {name!r}. A plain list replaces all stages.")
         index = self._index(name)
-        return Stack((*self._stages[:index], (name, None), *self._stages[index + 1 :]), self.controls)
+        return Stack((*self.named[:index], (name, None), *self.named[index + 1 :]), self.controls)
 
     @property
     def counting(self) -> tuple[Stage, ...]:
         """Those in front of counting tokens: all but what a model's answer needs."""
-        return tuple(stage for name, stage in self._stages if stage is not None and name not in ANSWERING)
+        return tuple(stage for name, stage in self.named if stage is not None and name not in ANSWERING)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all places, the outermost first."""
-        return tuple(name for name, _ in self._stages)
+        return tuple(name for name, _ in self.named)
 
     def __iter__(self) -> Iterator[Stage]:
-        return (stage for _, stage in self._stages if stage is not None)
+        return (stage for _, stage in self.named if stage is not None)
 
     def __len__(self) -> int:
         return len(tuple(iter(self)))
@@ -108,7 +108,7 @@ class Stack(Sequence[Stage]):
 
     def _with(self, index: int, stages: Iterable[Stage]) -> "Stack":
         named = tuple((_name_of(stage), stage) for stage in stages)
-        return Stack((*self._stages[:index], *named, *self._stages[index:]), self.controls)
+        return Stack((*self.named[:index], *named, *self.named[index:]), self.controls)
 
 
 def default(upstream: Upstream, controls: Controls | None = None) -> Stack:

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from asgiref.sync import sync_to_async
 
-from copilot_asgi.hooks import Hook, call_hook, thread_sensitive
+from copilot_asgi.hooks import Hook, as_async, call_hook, thread_sensitive
 
 pytestmark = pytest.mark.anyio
 
@@ -37,6 +37,7 @@ def apply(function: Callable[[int], Awaitable[int]], number: int) -> Awaitable[i
 async def test_every_kind_of_hook_answers(hook: "Hook[[int], int]") -> None:
     """Whatever kind of function it is, its result comes back."""
     assert await call_hook(hook, 21) == 42
+    assert await as_async(hook)(21) == 42
 
 
 async def test_plain_hooks_run_in_another_thread() -> None:

@@ -3,12 +3,13 @@
 Rule: whatever is missing, doubled, expired or unreadable refuses; only what was positively recognised is let in.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from copilot_asgi.exchange import Arrival, Caller
-from copilot_asgi.hooks import Hook, call_hook
+from copilot_asgi.hooks import Hook, as_async
 
-__all__ = ["Authenticator", "find_caller"]
+__all__ = ["Authenticator", "caller_finder"]
 
 
 class Authenticator(Protocol):
@@ -18,10 +19,18 @@ class Authenticator(Protocol):
         """The caller; raises ``Unauthenticated`` for a stranger."""
 
 
-async def find_caller(authenticate: Hook[[Arrival], Caller], arrival: Arrival) -> Caller:
-    """What ``authenticate`` finds. Raises what it raises, and ``TypeError`` when it returns anything but a caller."""
-    caller = await call_hook(authenticate, arrival)
-    if not isinstance(caller, Caller):
-        # Somebody else's function: one that forgets to return must let nobody in.
-        raise TypeError(f"authenticate returned {type(caller).__name__}, not a Caller")
-    return caller
+def caller_finder(authenticate: Hook[[Arrival], Caller]) -> Callable[[Arrival], Awaitable[Caller]]:
+    """A function that gives what ``authenticate`` finds.
+
+    It raises what that one raises, and ``TypeError`` when it returns anything but a caller.
+    """
+    ask = as_async(authenticate)
+
+    async def find(arrival: Arrival) -> Caller:
+        caller = await ask(arrival)
+        if not isinstance(caller, Caller):
+            # Somebody else's function: one that forgets to return must let nobody in.
+            raise TypeError(f"authenticate returned {type(caller).__name__}, not a Caller")
+        return caller
+
+    return find
