@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from copilot_asgi.budgets import Budget, Currency, Period
-from copilot_asgi.config import IdentityKind, Settings, TokenMode, is_loopback
+from copilot_asgi.config import ApprovalKind, IdentityKind, LogLevel, Settings, TokenMode, is_loopback
 from copilot_asgi.config_sources import load, shown
 from copilot_asgi.errors import ConfigError
 from copilot_asgi.limits import RateLimit, Unit
@@ -163,6 +163,20 @@ def test_other_names(host: str) -> None:
 def test_a_loopback_upstream_may_be_plain() -> None:
     """Plain http is for loopback addresses."""
     assert Settings(copilot_url="http://127.0.0.1:9999").copilot_url == "http://127.0.0.1:9999"
+
+
+@pytest.mark.parametrize("text", ["rate_limit = 60", "[budget]\namount = 1"])
+def test_what_should_be_a_list_in_the_file(empty_directory: Path, text: str) -> None:
+    """The message names the key and says what to write."""
+    (empty_directory / "copilot-asgi.toml").write_text(text)
+    with pytest.raises(ConfigError, match=r"(rate_limit|budget): give one text with commas, or a list of texts"):
+        load(environ={})
+
+
+def test_choices_in_any_case() -> None:
+    """``INFO`` is what other programs call it."""
+    settings = load(environ={"COPILOT_ASGI_LOG_LEVEL": "INFO", "COPILOT_ASGI_APPROVAL": "Queue"}).settings
+    assert (settings.log_level, settings.approval) == (LogLevel.INFO, ApprovalKind.QUEUE)
 
 
 def test_limits_and_budgets_come_from_text() -> None:

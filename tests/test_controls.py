@@ -1,6 +1,8 @@
 """Every stage in the whole stack, in front of the simulator: what callers get, and what upstream does not get."""
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -625,3 +627,19 @@ async def test_the_log_does_not_blame_the_client_for_our_shutting_down(
             await anyio.sleep(0.05)
             await it.app.drain(0.01)
     assert [(entry.outcome, entry.status, entry.error) for entry in sink] == [(outcome, status, "shutting_down")]
+
+
+def test_asking_on_a_terminal_needs_one() -> None:
+    """A server that was started without a terminal says so when it is made, and names the other way."""
+    code = "from copilot_asgi import *; CopilotApp(Settings(approval=config.ApprovalKind.TERMINAL))"
+    done = subprocess.run(
+        [sys.executable, "-c", "from copilot_asgi import config; " + code],
+        capture_output=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "ConfigError: approval: there is no terminal to ask on" in done.stderr
+    assert "approval=queue" in done.stderr

@@ -150,6 +150,8 @@ def test_what_was_never_there_cannot_be_revoked(home, capsys) -> None:
         (["local"], "name: local stands for"),
         (["key-3"], "name: key-3 stands for"),
         (["alice", "--models", "gpt 4"], "models: "),
+        (["alice", "--models", ","], "An option for a limit is empty"),
+        (["alice", "--budget", ""], "An option for a limit is empty"),
         (["alice", "--rate-limit", "sixty"], "rate_limit: 'sixty' does not fit"),
         (["alice", "--budget", "20/day"], "budget: '20/day' does not fit"),
         (["alice", "--max-concurrent", "0"], "max_concurrent: 0 is too small"),
