@@ -1,15 +1,19 @@
 """Keep a silent stream alive: while a model thinks, the client hears from us in its own dialect.
 
-Something on the way closes connections that say nothing for a minute. The ping comes from a task beside the relay, is
-never sent inside a piece, and never while a piece is on its way.
+Something on the way closes connections that say nothing for a minute. One task a loop looks after all streams, so that
+a stream costs no task and no timer of its own. A ping is never sent inside a piece, and never while a piece is on its
+way.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+import time
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import anyio
+from anyio.abc import TaskGroup
+from anyio.lowlevel import RunVar
 
+from copilot_asgi._spawn import spawn
 from copilot_asgi.exchange import Exchange, Handler, Head, Part, Send
 from copilot_asgi.wire.dialect import Dialect
 
@@ -35,39 +39,79 @@ class KeepAlive:
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
+        self._watch: RunVar[_Watch | None] = RunVar("copilot_asgi_keep_alive", None)
 
     async def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
-        """Raises what the rest of the pipeline raises, never in a group."""
+        """Raises what the rest of the pipeline raises, and what sending a ping raised."""
         if not exchange.request.stream or exchange.dialect not in PINGS:
             await call_next(exchange, send)
             return
-        line = _Line(send, PINGS[exchange.dialect])
-        errors: list[Exception] = []
-        async with anyio.create_task_group() as group:
+        with anyio.CancelScope() as scope:
+            line = _Line(send, PINGS[exchange.dialect], scope)
+            watch = self._watching()
+            watch.lines.add(line)
+            try:
+                await call_next(exchange, line)
+            finally:
+                watch.lines.discard(line)
+                await line.close()
+        if line.failure is not None:
+            raise line.failure
 
-            async def run(work: Callable[[], Awaitable[None]]) -> None:
-                try:
-                    await work()
-                except Exception as error:  # noqa: BLE001 - carried past the group, which would wrap it
-                    errors.append(error)
-                group.cancel_scope.cancel()
+    def _watching(self) -> "_Watch":
+        watch = self._watch.get()
+        if watch is None:
+            watch = _Watch(self._interval, on_end=lambda: self._watch.set(None))
+            self._watch.set(watch)
+        return watch
 
-            group.start_soon(run, partial(line.ping, self._interval))
-            await run(partial(call_next, exchange, line))
-        if errors:
-            raise errors[0]
+
+class _Watch:
+    """The task that pings the silent ones among the streams of one loop; it ends when there are none."""
+
+    def __init__(self, interval: float, *, on_end: Callable[[], object]) -> None:
+        self._interval = interval
+        self._on_end = on_end
+        self.lines: set[_Line] = set()
+        spawn(self._run)
+
+    async def _run(self) -> None:
+        async with anyio.create_task_group() as pings:
+            try:
+                while self.lines:
+                    due = min(line.last for line in self.lines) + self._interval
+                    await anyio.sleep(due - time.monotonic())
+                    self._ping(pings)
+            finally:
+                # Before anything is waited for: who comes now gets a watch of its own. The value refers to the loop,
+                # too; leaving it in the loop's variables would keep both alive.
+                self._on_end()
+
+    def _ping(self, pings: TaskGroup) -> None:
+        now = time.monotonic()
+        for line in self.lines:
+            if line.last + self._interval <= now:
+                line.last = now
+                if not line.busy:
+                    pings.start_soon(line.ping)
 
 
 class _Line:
-    """A ``Send`` that knows when it was last used, and lets one message pass at a time."""
+    """A ``Send`` that knows when it was last used, and lets one message pass at a time.
 
-    def __init__(self, send: Send, ping: bytes) -> None:
+    A ping that cannot be sent cancels ``scope``, and ``failure`` says why.
+    """
+
+    def __init__(self, send: Send, ping: bytes, scope: anyio.CancelScope) -> None:
+        self.last = time.monotonic()
+        self.busy = False
+        self.failure: Exception | None = None
         self._send = send
         self._ping = ping
+        self._scope = scope
         self._begun = False
-        self._busy = False
         self._pinging: anyio.Event | None = None
-        self._last = anyio.current_time()
+        self._ping_scope = anyio.CancelScope()
 
     async def __call__(self, part: Part) -> None:
         if self._pinging is not None:
@@ -76,30 +120,39 @@ class _Line:
             if self._begun:
                 return
             self._begun = True
-        self._busy = True
+        self.busy = True
         try:
             await self._send(part)
         finally:
-            self._busy = False
-            self._last = anyio.current_time()
+            self.busy = False
+            self.last = time.monotonic()
 
-    async def ping(self, interval: float) -> None:
-        """Ping whenever nothing was sent for ``interval`` seconds, until cancelled."""
-        while True:
-            await anyio.sleep_until(self._last + interval)
-            if anyio.current_time() < self._last + interval:
-                continue
-            if not self._busy:
-                await self._ping_once()
-            self._last = anyio.current_time()
-
-    async def _ping_once(self) -> None:
+    async def ping(self) -> None:
+        """Send one ping, after a head if there was none."""
         self._pinging = anyio.Event()
         try:
-            if not self._begun:
-                self._begun = True
-                await self._send(STREAM_HEAD)
-            await self._send(self._ping)
+            with self._ping_scope:
+                if not self._begun:
+                    self._begun = True
+                    await self._send(STREAM_HEAD)
+                await self._send(self._ping)
+                self._ping_scope = anyio.CancelScope()
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the call that it belongs to raises it
+            self.failure = failure
+            self._scope.cancel()
         finally:
             self._pinging.set()
             self._pinging = None
+            self.last = time.monotonic()
+
+    async def close(self) -> None:
+        """Return when no ping is on its way any more; when cancelled it is given up."""
+        if self._pinging is None:
+            return
+        pinging = self._pinging
+        try:
+            await pinging.wait()
+        finally:
+            self._ping_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await pinging.wait()

@@ -28,6 +28,7 @@ END_GRACE = 0.5
 
 # Keep-alive comments do not count as an answer: after so many seconds without an event a stream is given up.
 EVENT_TIMEOUT = 600.0
+DEADLINE_STEP = 1.0  # seconds; moving a deadline costs more than passing an event on
 
 
 class Translation:
@@ -115,13 +116,14 @@ async def _stream(mender: StreamMender, client: _Client, exchange: Exchange, cal
 
 
 class _Pieces:
-    """A ``Send`` that turns piece by piece; the deadline of ``scope`` follows the events."""
+    """A ``Send`` that turns piece by piece; the deadline of ``scope`` follows the events, about a second behind."""
 
     def __init__(self, mender: StreamMender, client: _Client, scope: anyio.CancelScope) -> None:
         self._mender = mender
         self._client = client
         self._scope = scope
         self._events = 0
+        self._moved = time.monotonic()
 
     async def __call__(self, part: Part) -> None:
         if isinstance(part, Head):
@@ -129,8 +131,18 @@ class _Pieces:
             return
         await self._client.send(self._mender.feed(part))
         if self._mender.events != self._events:
-            self._events = self._mender.events
-            self._scope.deadline = anyio.current_time() + (END_GRACE if self._mender.done else EVENT_TIMEOUT)
+            self._postpone()
+
+    def _postpone(self) -> None:
+        now = time.monotonic()
+        if self._mender.done:
+            self._scope.deadline = anyio.current_time() + END_GRACE
+        elif now >= self._moved + DEADLINE_STEP:
+            self._moved = now
+            self._scope.deadline = anyio.current_time() + EVENT_TIMEOUT
+        else:
+            return
+        self._events = self._mender.events
 
 
 class _Whole:
