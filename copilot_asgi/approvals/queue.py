@@ -21,10 +21,14 @@ class _Waiting:
 
 
 class ApprovalQueue:
-    """An approver that keeps at most ``max_pending`` questions until ``decide`` answers them."""
+    """An approver that keeps at most ``max_pending`` questions until ``decide`` answers them.
 
-    def __init__(self, max_pending: int = 100) -> None:
+    Of one caller there are at most ``of_one_caller``, so that nobody fills it for all others.
+    """
+
+    def __init__(self, max_pending: int = 100, *, of_one_caller: int = 20) -> None:
         self._max_pending = max_pending
+        self._of_one_caller = of_one_caller
         self._lock = threading.Lock()
         self._waiting: dict[str, _Waiting] = {}
 
@@ -32,7 +36,8 @@ class ApprovalQueue:
         """The answer, when there is one. When cancelled the question is withdrawn."""
         waiting = _Waiting(question)
         with self._lock:
-            if len(self._waiting) >= self._max_pending:
+            same = sum(other.question.caller == question.caller for other in self._waiting.values())
+            if len(self._waiting) >= self._max_pending or same >= self._of_one_caller:
                 return Denied("too many requests wait for approval")
             self._waiting[question.id] = waiting
         try:

@@ -80,6 +80,18 @@ async def test_a_full_queue_denies() -> None:
         group.cancel_scope.cancel()
 
 
+async def test_one_caller_cannot_fill_it_for_the_others() -> None:
+    """A caller has so many questions at once, and somebody else's still finds room."""
+    queue = ApprovalQueue(of_one_caller=1)
+    async with anyio.create_task_group() as group:
+        group.start_soon(queue, make_question("a", caller="ann"))
+        await until(lambda: len(queue.pending()) == 1)
+        assert await queue(make_question("b", caller="ann")) == Denied("too many requests wait for approval")
+        group.start_soon(queue, make_question("c", caller="bob"))
+        await until(lambda: len(queue.pending()) == 2)
+        group.cancel_scope.cancel()
+
+
 async def test_a_question_whose_asker_left_is_withdrawn() -> None:
     """A cancelled question is no longer listed, and an answer to it finds nothing."""
     queue = ApprovalQueue()
@@ -93,7 +105,7 @@ async def test_a_question_whose_asker_left_is_withdrawn() -> None:
 
 async def test_two_thousand_random_cancellations_leave_nothing() -> None:
     """Whoever is answered or leaves, at whatever moment, no question stays; and nobody gets another's answer."""
-    chance, queue, answers = random.Random(7), ApprovalQueue(max_pending=50), {}
+    chance, queue, answers = random.Random(7), ApprovalQueue(max_pending=50, of_one_caller=50), {}
 
     async def ask(id: str, leave_after: int) -> None:
         with anyio.CancelScope() as scope:
