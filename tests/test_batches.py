@@ -156,10 +156,11 @@ def test_a_submitter_torn_out_by_asyncio_leaves_its_operation() -> None:
 def test_a_loop_that_closes_leaves_nobody_waiting() -> None:
     """When the loop ends in the middle of a batch its submitters are cancelled; no one hangs."""
     writing = Writing()
+    waiting: list[asyncio.Future[int]] = []
 
     async def main() -> None:
         batches = Batches(writing)
-        waiting = [asyncio.ensure_future(batches.submit(number)) for number in range(2)]
+        waiting.extend(asyncio.ensure_future(batches.submit(number)) for number in range(2))
         await asyncio.to_thread(writing.begun.wait, 10)
         waiting.append(asyncio.ensure_future(batches.submit(2)))
         await asyncio.sleep(0)
@@ -167,6 +168,7 @@ def test_a_loop_that_closes_leaves_nobody_waiting() -> None:
 
     asyncio.run(main())
     writing.gate.set()
+    assert [task.cancelled() for task in waiting] == [True] * 3
 
 
 async def test_loops_take_turns() -> None:
