@@ -5,19 +5,23 @@ redirects, no authentication flows, only addresses that are allowed, deadlines o
 one of our own exceptions for whatever goes wrong.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Self, cast
 
 import anyio
 import anyio.to_thread
 import httpx
+from anyio.lowlevel import current_token
 from msgspec import Struct
 
 from copilot_asgi._failures import NETWORK_ERRORS, after_head, before_head, idle, mapped
 from copilot_asgi._guards import CLOSE_TIMEOUT
 from copilot_asgi._transport import default_transport
+from copilot_asgi.config import Engine
 from copilot_asgi.errors import (
     ConfigError,
     MalformedResponse,
@@ -74,8 +78,10 @@ class HttpClient:
         timeouts: Timeouts,
         max_streams: int,
         allowed: Callable[[str], bool],
+        engine: Engine = Engine.AUTO,
     ) -> None:
         self._transport = transport
+        self._engine = engine
         self._timeouts = timeouts
         self._allowed = allowed
         self._streams = anyio.Semaphore(max_streams, fast_acquire=True)
@@ -83,7 +89,9 @@ class HttpClient:
 
     async def __aenter__(self) -> Self:
         if self._transport is None:
-            self._transport = await anyio.to_thread.run_sync(default_transport)
+            on_asyncio = isinstance(current_token().native_token, asyncio.AbstractEventLoop)
+            make = partial(default_transport, self._engine, on_asyncio=on_asyncio)
+            self._transport = await anyio.to_thread.run_sync(make)
         await self._transport.__aenter__()
         return self
 

@@ -9,6 +9,7 @@ import os
 import ssl
 import threading
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import getproxies, proxy_bypass
 
@@ -16,20 +17,38 @@ import httpx
 
 from copilot_asgi._failures import ProxyFailed, cause
 from copilot_asgi._guards import GuardedTransport
-from copilot_asgi.config import is_loopback
+from copilot_asgi.config import Engine, is_loopback
 from copilot_asgi.errors import ConfigError
 
-__all__ = ["EnvironmentTransport", "default_transport", "ssl_context"]
+__all__ = ["EnvironmentTransport", "chosen_engine", "default_transport", "ssl_context"]
 
 _building = threading.Lock()
 
 
-def default_transport() -> httpx.AsyncBaseTransport:
-    """The transport for real networks. Slow the first time: call it in a worker thread.
+def default_transport(engine: Engine, *, on_asyncio: bool) -> httpx.AsyncBaseTransport:
+    """The transport for real networks, on an event loop of the kind given. Slow the first time: use a worker thread.
 
-    Raises ``ConfigError`` when ``SSL_CERT_FILE`` names no certificates.
+    Raises ``ConfigError`` when ``SSL_CERT_FILE`` names no certificates, or the ``engine`` cannot be used here.
     """
-    return EnvironmentTransport(ssl_context(), proxies=getproxies(), bypass=lambda host: bool(proxy_bypass(host)))
+    context = ssl_context()
+    direct = _h1(context) if chosen_engine(engine, on_asyncio=on_asyncio) is Engine.H1 else GuardedTransport(context)
+    return EnvironmentTransport(context, direct, proxies=getproxies(), bypass=lambda host: bool(proxy_bypass(host)))
+
+
+def chosen_engine(engine: Engine, *, on_asyncio: bool = True) -> Engine:
+    """Which of the two it is. Raises ``ConfigError`` for one that was asked for and cannot be used."""
+    can_h1 = on_asyncio and find_spec("httptools") is not None
+    if engine is Engine.H1 and not can_h1:
+        raise ConfigError("engine: h1 needs asyncio and httptools. Install copilot-asgi[fast], or use engine = auto.")
+    if engine is Engine.AUTO:
+        return Engine.H1 if can_h1 else Engine.HTTPX
+    return engine
+
+
+def _h1(context: ssl.SSLContext) -> httpx.AsyncBaseTransport:
+    from copilot_asgi._h1 import H1Transport
+
+    return H1Transport(context)
 
 
 def ssl_context() -> ssl.SSLContext:
@@ -53,16 +72,23 @@ def _build_context(certificates: str | None) -> ssl.SSLContext:
 
 
 class EnvironmentTransport(httpx.AsyncBaseTransport):
-    """Goes direct, or through the proxy that ``HTTPS_PROXY``, ``HTTP_PROXY`` or ``ALL_PROXY`` names.
+    """Goes ``direct``, or through the proxy that ``HTTPS_PROXY``, ``HTTP_PROXY`` or ``ALL_PROXY`` names, by httpx.
 
     ``proxies`` is by scheme, as ``urllib.request.getproxies`` gives it. Loopback hosts, and those for which ``bypass``
     is true (``NO_PROXY``), are reached directly.
     """
 
-    def __init__(self, context: ssl.SSLContext, *, proxies: Mapping[str, str], bypass: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        direct: httpx.AsyncBaseTransport,
+        *,
+        proxies: Mapping[str, str],
+        bypass: Callable[[str], bool],
+    ) -> None:
         self._context = context
         self._bypass = bypass
-        self._direct = GuardedTransport(context)
+        self._direct = direct
         self._proxied = {
             scheme: self._through(_variable(scheme), url)
             for scheme, url in proxies.items()

@@ -21,6 +21,7 @@ from copilot_asgi.secret import Secret
 __all__ = [
     "AccountType",
     "ApprovalKind",
+    "Engine",
     "IdentityKind",
     "LimitBy",
     "LogFormat",
@@ -76,6 +77,14 @@ class ApprovalKind(Enum):
     OFF = "off"
     TERMINAL = "terminal"
     QUEUE = "queue"
+
+
+class Engine(Enum):
+    """What speaks HTTP upstream: our own on asyncio and httptools, httpx's, or the faster of those that can be used."""
+
+    AUTO = "auto"
+    H1 = "h1"
+    HTTPX = "httpx"
 
 
 class LogFormat(Enum):
@@ -200,6 +209,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = False
     max_body: Annotated[int, Meta(description="Largest request body, in bytes.")] = 32 * 1024 * 1024
     max_streams: Annotated[int, Meta(description="Model calls that may be under way at once.")] = 64
+    engine: Annotated[
+        Engine,
+        Meta(description="What speaks HTTP upstream: `h1` (asyncio, needs the extra `fast`), `httpx`, or `auto`."),
+    ] = Engine.AUTO
     connect_timeout: Annotated[float, Meta(description="Seconds to open a connection upstream.")] = 10.0
     head_timeout: Annotated[float, Meta(description="Seconds from sending a request to the head of its response.")] = (
         300.0

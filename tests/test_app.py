@@ -864,3 +864,27 @@ async def test_the_fixtures_for_users(copilot_app: CopilotApp, copilot_simulator
     assert response.json()["choices"][0]["message"]["content"] == "You said: hello"
     assert copilot_simulator.violations == []
     await copilot_app.aclose()
+
+
+async def test_a_server_that_lost_count_when_its_client_left() -> None:
+    """It refuses the end of a response whose beginning it never took; that is nobody's trouble."""
+    async with stand() as it:
+        it.app._raise_exceptions = False
+        messages = [{"type": "http.request", "body": b"{}"}, {"type": "http.disconnect"}]
+        headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/messages",
+            "headers": headers,
+            "client": ("127.0.0.1", 1),
+        }
+
+        async def receive() -> dict[str, Any]:
+            return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            raise RuntimeError("Unexpected message type")
+
+        messages.pop(0)
+        await it.app(scope, receive, send)

@@ -6,12 +6,31 @@ import anyio
 import anyio.lowlevel
 import httpx
 import pytest
+from engines import LOOPS, SETTINGS, use
 from faulty_server import EVENT_STREAM, OK, Connection, answering, answering_and_closing, serving
 
 from copilot_asgi._http import HttpClient, Response, Timeouts
 from copilot_asgi.errors import ConfigError, MalformedResponse, Overloaded, StreamInterrupted, UpstreamTimeout
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=SETTINGS, ids="-".join)
+def setting(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """An event loop, and an engine that runs on it."""
+    loop_and_engine: tuple[str, str] = request.param
+    return loop_and_engine
+
+
+@pytest.fixture
+def anyio_backend(setting: tuple[str, str]) -> tuple[str, dict[str, bool]]:
+    return LOOPS[setting[0]]
+
+
+@pytest.fixture(autouse=True)
+def _engine(setting: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    use(setting[1], monkeypatch)
+
 
 TIMEOUTS = Timeouts(connect=5, head=5, idle=5, auth=5, queue=5)
 

@@ -47,6 +47,9 @@ LAYERS = {
     "_http": 4,
     "_transport": 4,
     "_guards": 4,
+    "_h1": 4,
+    "_h1_connection": 4,
+    "_h1_response": 4,
     "_failures": 4,
     "stores": 4,
     "credentials": 4,
@@ -90,7 +93,18 @@ PURE = (
     "retrying",
 )
 IMPURE = {"anyio", "asyncio", "httpx", "time", "random", "os", "logging"}
-HTTP_DOORS = {"_http", "_transport", "_guards", "_failures", "in_process", "_in_process", "testing"}
+HTTP_DOORS = {
+    "_http",
+    "_transport",
+    "_guards",
+    "_failures",
+    "_h1",
+    "_h1_connection",
+    "_h1_response",
+    "in_process",
+    "_in_process",
+    "testing",
+}
 SCOPE_PLACES = ("app", "edge", "mount", "in_process", "_in_process", "testing", "simulator", "contrib", "dashboard")
 
 

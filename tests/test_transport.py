@@ -16,8 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from faulty_server import EVENT_STREAM, OK, Connection, FaultyServer, answering, serving
 
+from copilot_asgi._guards import GuardedTransport
 from copilot_asgi._http import HttpClient, Timeouts
-from copilot_asgi._transport import EnvironmentTransport, default_transport, ssl_context
+from copilot_asgi._transport import EnvironmentTransport, chosen_engine, default_transport, ssl_context
+from copilot_asgi.config import Engine
 from copilot_asgi.errors import ConfigError, UpstreamTimeout, UpstreamUnavailable
 
 pytestmark = pytest.mark.anyio
@@ -224,7 +226,9 @@ async def test_a_proxy(variable, server_context, monkeypatch):
 async def test_a_proxy_that_refuses(proxies):
     """A proxy's refusal names the variable and the status, and no password."""
     async with serving(answering(b"HTTP/1.1 407 hidden\r\ncontent-length: 0\r\n\r\n")) as way:
-        transport = EnvironmentTransport(ssl_context(), proxies={proxies: through(way)}, bypass=lambda host: False)
+        transport = EnvironmentTransport(
+            ssl_context(), GuardedTransport(ssl_context()), proxies={proxies: through(way)}, bypass=lambda host: False
+        )
         async with open_client(transport) as client:
             with pytest.raises(UpstreamUnavailable, match=f"{proxies.upper()}_PROXY: it answered .* 407") as caught:
                 await client.fetch("GET", URL, headers=[])
@@ -236,7 +240,9 @@ async def test_a_proxy_that_is_not_there():
     """A proxy that cannot be reached is named by its variable, not by its address."""
     async with serving(answering()) as way:
         pass
-    transport = EnvironmentTransport(ssl_context(), proxies={"https": through(way)}, bypass=lambda host: False)
+    transport = EnvironmentTransport(
+        ssl_context(), GuardedTransport(ssl_context()), proxies={"https": through(way)}, bypass=lambda host: False
+    )
     async with open_client(transport) as client:
         with pytest.raises(UpstreamUnavailable, match="HTTPS_PROXY: it could not be reached") as caught:
             await client.fetch("GET", URL, headers=[])
@@ -246,7 +252,9 @@ async def test_a_proxy_that_is_not_there():
 async def test_an_unknown_certificate_behind_a_proxy(server_context):
     """A certificate that fails behind a proxy is the certificate's fault."""
     async with serving(answering(), context=server_context) as server, serving(Proxy(server.url).play) as way:
-        transport = EnvironmentTransport(ssl_context(), proxies={"https": through(way)}, bypass=lambda host: False)
+        transport = EnvironmentTransport(
+            ssl_context(), GuardedTransport(ssl_context()), proxies={"https": through(way)}, bypass=lambda host: False
+        )
         async with open_client(transport) as client:
             with pytest.raises(UpstreamUnavailable, match="SSL_CERT_FILE"):
                 await client.fetch("GET", URL, headers=[])
@@ -261,7 +269,9 @@ async def test_who_is_reached_directly():
         return host.startswith("direct.")
 
     async with serving(answering()) as server:
-        transport = EnvironmentTransport(ssl_context(), proxies={"http": "127.0.0.1:1"}, bypass=bypass)
+        transport = EnvironmentTransport(
+            ssl_context(), GuardedTransport(ssl_context()), proxies={"http": "127.0.0.1:1"}, bypass=bypass
+        )
         async with open_client(transport) as client:
             assert (await client.fetch("GET", server.url, headers=[])).body == b"ok"
             for url, says in (
@@ -279,7 +289,7 @@ def test_a_proxy_that_cannot_be_used(url, monkeypatch):
     """A proxy of another kind is refused at the start; the message names the variable and not its value."""
     monkeypatch.setenv("HTTPS_PROXY", url)
     with pytest.raises(ConfigError, match="HTTPS_PROXY") as caught:
-        default_transport()
+        default_transport(Engine.AUTO, on_asyncio=False)
     assert "hidden" not in str(caught.value)
 
 
@@ -287,7 +297,32 @@ def test_no_proxy_is_read_from_the_environment(monkeypatch):
     """The default engine asks the system which hosts need no proxy."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", ".direct.test")
-    transport = default_transport()
+    transport = default_transport(Engine.AUTO, on_asyncio=False)
     assert isinstance(transport, EnvironmentTransport)
     assert transport._scheme(httpx.URL("https://a.direct.test/")) is None
     assert transport._scheme(httpx.URL("https://other.test/")) == "https"
+
+
+@pytest.mark.parametrize(
+    ("asked", "on_asyncio", "chosen"),
+    [
+        (Engine.AUTO, True, Engine.H1),
+        (Engine.AUTO, False, Engine.HTTPX),
+        (Engine.H1, True, Engine.H1),
+        (Engine.HTTPX, True, Engine.HTTPX),
+        (Engine.HTTPX, False, Engine.HTTPX),
+    ],
+)
+def test_the_engine_is_the_fastest_that_can_be_used(asked: Engine, chosen: Engine, *, on_asyncio: bool) -> None:
+    """Our own where the loop is asyncio and its parser is installed, unless one is asked for."""
+    assert chosen_engine(asked, on_asyncio=on_asyncio) is chosen
+
+
+def test_an_engine_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for by name it is missed with the way to get it; ``auto`` takes the other one."""
+    with pytest.raises(ConfigError, match=r"engine: h1 needs asyncio and httptools\. Install copilot-asgi\[fast\]"):
+        chosen_engine(Engine.H1, on_asyncio=False)
+    monkeypatch.setattr("copilot_asgi._transport.find_spec", lambda name: None)
+    assert chosen_engine(Engine.AUTO) is Engine.HTTPX
+    with pytest.raises(ConfigError, match="fast"):
+        chosen_engine(Engine.H1)

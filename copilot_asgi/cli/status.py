@@ -8,6 +8,7 @@ import time
 import click
 from msgspec import Struct
 
+from copilot_asgi._transport import chosen_engine
 from copilot_asgi.cli import terminal
 from copilot_asgi.cli.config import settings_file
 from copilot_asgi.cli.options import UPSTREAM, with_settings
@@ -42,7 +43,7 @@ class Report(Struct, frozen=True):
 
 
 @click.command()
-@with_settings(*UPSTREAM)
+@with_settings(*UPSTREAM, "engine")
 def status(loaded: Loaded) -> None:
     """Show who is signed in, the plan, the tokens, and where the files are.
 
@@ -87,6 +88,7 @@ def _lines(loaded: Loaded, report: Report) -> list[tuple[str, str]]:
         ("API", _api(loaded, report)),
         ("identity", POSTURES[settings.identity] + consent),
         ("token mode", settings.token_mode.value),
+        ("engine", chosen_engine(settings.engine).value),
         ("data", str(data_dir(settings))),
         ("settings file", f"{file}{'' if file.exists() else ' (not there)'}"),
     ]

@@ -96,7 +96,11 @@ class Upstream:
             queue=settings.queue_timeout,
         )
         http = HttpClient(
-            transport=self._transport, timeouts=timeouts, max_streams=settings.max_streams, allowed=self.allows
+            transport=self._transport,
+            timeouts=timeouts,
+            max_streams=settings.max_streams,
+            allowed=self.allows,
+            engine=settings.engine,
         )
         async with http, anyio.create_task_group() as tasks:
             credentials = self._credentials(http.fetch, tasks.start_soon)
