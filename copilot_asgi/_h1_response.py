@@ -15,7 +15,7 @@ __all__ = ["Response"]
 
 MAX_HEAD = 64 * 1024  # bytes of one header block
 MAX_HEADERS = 256
-MAX_INFORMATIONAL = 8  # 1xx responses in front of the response
+MAX_INFORMATIONAL = 64  # 1xx responses in front of the response, whose head has a deadline besides
 MAX_FRAMING = 64 * 1024  # bytes of chunk extensions and trailers that come without any body
 _BLANK_LINE = b"\r\n\r\n"
 
