@@ -172,7 +172,7 @@ class Turn:
 
     __slots__ = ("deadline", "key", "wake")
 
-    def __init__(self, key: Key, *, deadline: float, wake: Callable[[], None]) -> None:
+    def __init__(self, key: Key, *, deadline: float, wake: Callable[[], object]) -> None:
         self.key = key
         self.deadline = deadline
         self.wake = wake

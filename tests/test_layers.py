@@ -42,6 +42,7 @@ LAYERS = {
     "plan": 3,
     "translated": 3,
     "tokenizer": 3,
+    "_signal": 4,
     "_spawn": 4,
     "_per_loop": 4,
     "_http": 4,

@@ -5,8 +5,8 @@ Rule: each question is answered once. Who asked may be on another event loop, in
 
 import threading
 
+from copilot_asgi._signal import Signal
 from copilot_asgi.approvals import Approved, Denied, Question
-from copilot_asgi.approvals.signal import Signal
 
 __all__ = ["ApprovalQueue"]
 

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from copilot_asgi.approvals.signal import Signal
+from copilot_asgi._signal import Signal
 
 __all__ = ["Turns"]
 

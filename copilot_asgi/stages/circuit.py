@@ -6,15 +6,14 @@ model waiting; and who queued for a place looks again, so that nobody is sent on
 A success is the head; permits and place are free again after the last byte.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 
 import anyio
-from anyio.lowlevel import current_token
 
+from copilot_asgi._signal import Signal
 from copilot_asgi.circuits import Circuits, Key, Permit, Turn
 from copilot_asgi.errors import UpstreamError
 from copilot_asgi.exchange import Exchange, Handler, Head, Part, Send
@@ -84,8 +83,8 @@ class BreakCircuit:
 
     async def _permit(self, key: Key, deadline: float) -> Permit:
         """Leave to pass the circuit of ``key``, when it is our turn. Raises ``CircuitOpen``."""
-        woken = anyio.Event()
-        turn = Turn(key, deadline=deadline, wake=_waker(woken))
+        woken = Signal()
+        turn = Turn(key, deadline=deadline, wake=woken.set)
         try:
             while True:
                 answer = self._circuits.ask(turn, self._clock(), wait=self._wait)
@@ -93,8 +92,8 @@ class BreakCircuit:
                     return answer
                 with anyio.move_on_after(answer):
                     await woken.wait()
-                woken = anyio.Event()
-                turn.wake = _waker(woken)
+                woken = Signal()
+                turn.wake = woken.set
         finally:
             self._circuits.leave(turn)
 
@@ -106,21 +105,3 @@ class BreakCircuit:
             await send(part)
 
         return watching
-
-
-def _waker(event: anyio.Event) -> Callable[[], None]:
-    """A function that sets ``event``, which belongs to the running loop, from any thread, and never waits."""
-    native = current_token().native_token
-    if isinstance(native, asyncio.AbstractEventLoop):
-        call_soon: Callable[[Callable[[], object]], object] = native.call_soon_threadsafe
-    else:
-        from trio.lowlevel import TrioToken
-
-        assert isinstance(native, TrioToken)
-        call_soon = native.run_sync_soon
-
-    def wake() -> None:
-        with suppress(RuntimeError):  # its loop has ended, and nobody waits any more
-            call_soon(event.set)
-
-    return wake

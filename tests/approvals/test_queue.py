@@ -9,9 +9,9 @@ import anyio.from_thread
 import anyio.to_thread
 import pytest
 
+from copilot_asgi._signal import Signal
 from copilot_asgi.approvals import Approved, Denied
 from copilot_asgi.approvals.queue import ApprovalQueue
-from copilot_asgi.approvals.signal import Signal
 from tests.approvals.questions import make_question
 
 pytestmark = pytest.mark.anyio

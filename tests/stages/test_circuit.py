@@ -12,6 +12,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from stages.bench import HEAD, Answer, Client, Clock, Failure, make_exchange
 
+from copilot_asgi._signal import Signal
 from copilot_asgi.circuits import Circuits, State
 from copilot_asgi.config import RateLimitMode
 from copilot_asgi.errors import (
@@ -29,7 +30,7 @@ from copilot_asgi.exchange import Exchange, Handler, Head, Send
 from copilot_asgi.pipeline import compose
 from copilot_asgi.retrying import RetryBudget, policy
 from copilot_asgi.simulator import FAULTS
-from copilot_asgi.stages.circuit import BreakCircuit, _waker
+from copilot_asgi.stages.circuit import BreakCircuit
 from copilot_asgi.stages.retry import Retry
 from copilot_asgi.wire.dialect import Dialect, render_error
 from copilot_asgi.wire.models import Model
@@ -630,9 +631,9 @@ def test_loops_share_the_circuits(here: str, there: str) -> None:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_who_waited_in_a_loop_that_ended_is_no_trouble(backend: str) -> None:
-    """Waking it does nothing."""
+    """Waking it does nothing, and says so."""
 
-    async def wait() -> Callable[[], None]:
-        return _waker(anyio.Event())
+    async def wait() -> Signal:
+        return Signal()
 
-    anyio.run(wait, backend=backend)()
+    assert not anyio.run(wait, backend=backend).set()
