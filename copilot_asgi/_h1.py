@@ -1,28 +1,29 @@
-"""The ``h1`` engine: HTTP/1.1 on asyncio and httptools, behind httpx's transport interface.
+"""The ``h1`` engine: HTTP/1.1 on asyncio and httptools, behind httpx's transport interface and, below it, ``exchange``.
 
 Rule: everything belongs to one event loop and happens in its callbacks and in the caller's own task. A connection goes
-back to the idle ones only when its last response was complete and read, and nothing else came. Deadlines are the
-caller's, but for ``connect`` in the request's ``timeout`` extension, which covers finding, connecting and TLS.
+back to the idle ones only when its last response was complete and read, and nothing else came. Of httpx's timeouts it
+knows ``connect``, which covers finding, connecting and TLS; every other deadline is the caller's.
 """
 
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import chain, zip_longest
+from math import inf
 from typing import cast
 
 import anyio
 import httpx
 
-from copilot_asgi._h1_connection import Connection, Origin
+from copilot_asgi._calls import Origin, origin_of
+from copilot_asgi._h1_connection import Connection
 
 __all__ = ["H1Transport"]
 
 MAX_IDLE = 64  # connections kept for one origin
 IDLE_EXPIRY = 30.0  # seconds that a connection is kept
 STAGGER = 0.25  # seconds after which the next address is tried beside the last one (RFC 8305)
-_PORTS = {"http": 80, "https": 443}
 
 
 class H1Transport(httpx.AsyncBaseTransport):
@@ -43,18 +44,47 @@ class H1Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The response's head, its body still to come. Cancelling it closes the connection."""
-        origin = _origin(request.url)
         body = b"".join([piece async for piece in cast("httpx.AsyncByteStream", request.stream)])
-        head = _head(request, len(body))
+        connect = request.extensions.get("timeout", {}).get("connect")
+        head, bodiless = _head(request, len(body)), request.method == "HEAD"
+        answer = await self.exchange(origin_of(request.url), head, body, connect=connect, bodiless=bodiless)
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=answer,
+            extensions={"http_version": answer.version},
+        )
+
+    async def exchange(
+        self,
+        origin: Origin,
+        head: bytes,
+        body: bytes,
+        *,
+        connect: float | None = None,
+        timeout: float = inf,
+        idle: float = inf,
+        bodiless: bool = False,
+    ) -> "_Answer":
+        """Send a request, ``head`` with its blank line and ``body`` as they are, and wait for the response's head.
+
+        In seconds: ``connect`` for a new connection, ``timeout`` from then to the head, ``idle`` between two pieces of
+        the body. ``bodiless``: the response has no body whatever its head says. Raises what
+        ``handle_async_request`` raises, ``httpx.ReadTimeout`` too; cancelling it closes the connection.
+        """
         kept = self._kept(origin)
         if kept is not None:
             try:
-                return await self._ask(kept, request.method, head, body)
+                kept.send(head, body, bodiless=bodiless)
+                await kept.head(timeout)
+                return _Answer(kept, self._release, idle)
             except httpx.ReadError:
                 if kept.response.begun:
                     raise
-        connection = await self._connect(origin, request.extensions.get("timeout", {}).get("connect"))
-        return await self._ask(connection, request.method, head, body)
+        connection = await self._connect(origin, connect)
+        connection.send(head, body, bodiless=bodiless)
+        await connection.head(timeout)
+        return _Answer(connection, self._release, idle)
 
     async def aclose(self) -> None:
         """Close every connection; whoever waits for one gets an ``httpx.ReadError``."""
@@ -63,17 +93,6 @@ class H1Transport(httpx.AsyncBaseTransport):
         for connection in tuple(self._open):
             connection.close()
         await asyncio.sleep(0)  # sockets are closed in the loop's next turn, which may be its last
-
-    async def _ask(self, connection: Connection, method: str, head: bytes, body: bytes) -> httpx.Response:
-        connection.send(head, body, bodiless=method == "HEAD")
-        await connection.head()
-        response = connection.response
-        return httpx.Response(
-            response.status,
-            headers=response.headers,
-            stream=_Body(connection, self._release),
-            extensions={"http_version": b"HTTP/" + response.version.encode()},
-        )
 
     def _kept(self, origin: Origin) -> Connection | None:
         idle = self._idle.get(origin, {})
@@ -173,35 +192,41 @@ class H1Transport(httpx.AsyncBaseTransport):
         return connection
 
 
-class _Body(httpx.AsyncByteStream):
-    """The body of one response, piece by piece as it was read; closing it decides what becomes of its connection."""
+class _Answer(httpx.AsyncByteStream):
+    """One response: its head and, piece by piece as it was read, its body.
 
-    def __init__(self, connection: Connection, release: Callable[[Connection], None]) -> None:
+    Closing it decides what becomes of its connection. Header names are as received.
+    """
+
+    def __init__(self, connection: Connection, release: Callable[[Connection], None], idle: float) -> None:
+        response = connection.response
+        self.status = response.status
+        self.headers: Sequence[tuple[bytes, bytes]] = response.headers
+        self.version = b"HTTP/" + response.version.encode()
         self._connection: Connection | None = connection
         self._release = release
+        self._idle = idle
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        if self._connection is None:
-            raise httpx.ReadError("The response was given up.")
-        piece = await self._connection.receive()
+        piece = await self.receive()
         if not piece:
             raise StopAsyncIteration
         return piece
+
+    async def receive(self) -> bytes:
+        """The next piece, ``b""`` at the end. Raises ``httpx.TransportError``; cancelling it closes the connection."""
+        if self._connection is None:
+            raise httpx.ReadError("The response was given up.")
+        return await self._connection.receive(self._idle)
 
     async def aclose(self) -> None:
         """Give the connection back, or close it. Does not wait; idempotent."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._release(connection)
-
-
-def _origin(url: httpx.URL) -> Origin:
-    if url.scheme not in _PORTS:
-        raise httpx.UnsupportedProtocol("Only http and https are spoken here.")
-    return url.scheme, url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme]
 
 
 def _head(request: httpx.Request, length: int) -> bytes:

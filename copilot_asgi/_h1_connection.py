@@ -8,13 +8,15 @@ import asyncio
 import select
 import sys
 from collections.abc import Callable
+from math import inf
 from typing import cast
 
+import httpx
+
+from copilot_asgi._calls import Origin
 from copilot_asgi._h1_response import Response
 
-__all__ = ["Connection", "Origin"]
-
-Origin = tuple[str, str, int]  # scheme, host (ASCII), port
+__all__ = ["Connection"]
 
 MAX_UNREAD = 128 * 1024  # bytes of body that wait for their reader; with more the peer has to wait
 SMALL_BODY = 64 * 1024  # bytes of a request's body that are sent in one piece with its head
@@ -31,6 +33,10 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._deadline = inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = inf
+        self._is_readable: Callable[[], bool] = lambda: True
         self._idle = True
         self._paused = False
 
@@ -46,18 +52,27 @@ class Connection(asyncio.Protocol):
             self._opened().write(head)
             self._opened().write(body)
 
-    async def head(self) -> None:
-        """Wait until the response has its head. Raises ``httpx.TransportError``; cancelling it closes."""
+    async def head(self, timeout: float = inf) -> None:
+        """Wait up to ``timeout`` seconds until the response has its head.
+
+        Raises ``httpx.TransportError``; cancelling it closes.
+        """
+        self._deadline = self._loop.time() + timeout
         while not self.response.has_head:
             await self._news()
 
-    async def receive(self) -> bytes:
-        """The next piece of the body, ``b""`` at its end. Raises ``httpx.TransportError``; cancelling it closes."""
+    async def receive(self, timeout: float = inf) -> bytes:
+        """The next piece of the body, ``b""`` at its end, within ``timeout`` seconds.
+
+        Raises ``httpx.TransportError``; cancelling it closes.
+        """
         response = self.response
-        while not response.pieces:
-            if response.is_complete:
-                return b""
-            await self._news()
+        if not response.pieces:
+            self._deadline = self._loop.time() + timeout
+            while not response.pieces:
+                if response.is_complete:
+                    return b""
+                await self._news()
         piece = response.pieces.popleft()
         response.unread -= len(piece)
         if self._paused and response.unread <= MAX_UNREAD // 2:
@@ -81,7 +96,7 @@ class Connection(asyncio.Protocol):
     def is_quiet(self) -> bool:
         """Whether an idle connection can be used: neither closed nor holding bytes that nobody has read."""
         # The loop may not have looked at the socket since the last response ended; what waits there answers nothing.
-        return not self.closed and not _is_readable(self._opened().get_extra_info("socket").fileno())
+        return not self.closed and not self._is_readable()
 
     def close(self) -> None:
         """Close at once, without the good-bye of TLS. Idempotent."""
@@ -92,6 +107,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport; for TLS the handshake is over."""
         self._transport = cast("asyncio.Transport", transport)
+        self._is_readable = _readability(transport.get_extra_info("socket").fileno())
         if self.closed:
             self._transport.abort()
 
@@ -119,6 +135,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over, for whatever reason."""
         self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         self.response.lose(exc)
         self._wake()
         self._on_lost(self)
@@ -135,6 +153,7 @@ class Connection(asyncio.Protocol):
         if self.response.error is not None:
             raise self.response.error
         self._waiter = self._loop.create_future()
+        self._set_timer()
         try:
             await self._waiter
         except BaseException:
@@ -143,10 +162,29 @@ class Connection(asyncio.Protocol):
         finally:
             self._waiter = None
 
+    def _set_timer(self) -> None:
+        """See to it that the timer goes off at the deadline or before it."""
+        if self._timer_at <= self._deadline:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self._deadline
+        self._timer = self._loop.call_at(self._deadline, self._check_deadline)
 
-def _is_readable(descriptor: int) -> bool:
+    def _check_deadline(self) -> None:
+        self._timer_at = inf
+        if self._waiter is None or self._waiter.done():
+            return
+        if self._loop.time() < self._deadline:
+            self._set_timer()
+        else:
+            self._waiter.set_exception(httpx.ReadTimeout("Nothing came in time."))
+
+
+def _readability(descriptor: int) -> Callable[[], bool]:
+    """A function that says whether something waits to be read."""
     if sys.platform == "win32":
-        return bool(select.select([descriptor], [], [], 0)[0])
+        return lambda: bool(select.select([descriptor], [], [], 0)[0])
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
+    return lambda: bool(poll.poll(0))

@@ -10,8 +10,8 @@ from contextlib import AbstractAsyncContextManager
 from typing import Generic, TypeVar
 
 import anyio
-from anyio.lowlevel import RunVar
 
+from copilot_asgi._loop_local import LoopLocal
 from copilot_asgi._spawn import Task, spawn
 
 __all__ = ["PerLoop"]
@@ -24,7 +24,7 @@ class PerLoop(Generic[T]):
 
     def __init__(self, factory: Callable[[], AbstractAsyncContextManager[T]]) -> None:
         self._factory = factory
-        self._owner: RunVar[_Owner[T] | None] = RunVar("copilot_asgi_owner", None)
+        self._owner: LoopLocal[_Owner[T]] = LoopLocal("copilot_asgi_owner")
 
     async def get(self) -> T:
         """The resource of the running loop, opened if need be.
@@ -32,6 +32,8 @@ class PerLoop(Generic[T]):
         Raises what opening raised; the next call tries again. Cancelling one caller leaves the opening to the others.
         """
         owner = self._owner.get()
+        if owner is not None and owner.resource is not None:
+            return owner.resource
         if owner is None or owner.task.done:
             owner = _Owner(self._factory, on_end=lambda: self._owner.set(None))
             self._owner.set(owner)

@@ -15,12 +15,13 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from copilot_asgi._calls import DirectEngine
 from copilot_asgi._failures import ProxyFailed, cause
 from copilot_asgi._guards import GuardedTransport
 from copilot_asgi.config import Engine, is_loopback
 from copilot_asgi.errors import ConfigError
 
-__all__ = ["EnvironmentTransport", "chosen_engine", "default_transport", "ssl_context"]
+__all__ = ["EnvironmentTransport", "chosen_engine", "default_transport", "direct_engine", "ssl_context"]
 
 _building = threading.Lock()
 
@@ -43,6 +44,14 @@ def chosen_engine(engine: Engine, *, on_asyncio: bool = True) -> Engine:
     if engine is Engine.AUTO:
         return Engine.H1 if can_h1 else Engine.HTTPX
     return engine
+
+
+def direct_engine(transport: httpx.AsyncBaseTransport, url: httpx.URL) -> DirectEngine | None:
+    """What takes requests to ``url`` as bytes: the ``h1`` engine, unless a proxy stands between."""
+    if not isinstance(transport, EnvironmentTransport):
+        return transport if isinstance(transport, DirectEngine) else None
+    engine = transport.direct
+    return engine if isinstance(engine, DirectEngine) and not transport.is_proxied(url) else None
 
 
 def _h1(context: ssl.SSLContext) -> httpx.AsyncBaseTransport:
@@ -88,7 +97,7 @@ class EnvironmentTransport(httpx.AsyncBaseTransport):
     ) -> None:
         self._context = context
         self._bypass = bypass
-        self._direct = direct
+        self.direct = direct
         self._proxied = {
             scheme: self._through(_variable(scheme), url)
             for scheme, url in proxies.items()
@@ -99,7 +108,7 @@ class EnvironmentTransport(httpx.AsyncBaseTransport):
         """Raises ``ProxyFailed`` when the proxy is at fault, else what the engine raises."""
         scheme = self._scheme(request.url)
         if scheme is None:
-            return await self._direct.handle_async_request(request)
+            return await self.direct.handle_async_request(request)
         try:
             return await self._proxied[scheme].handle_async_request(request)
         except httpx.ProxyError as error:
@@ -109,9 +118,13 @@ class EnvironmentTransport(httpx.AsyncBaseTransport):
                 raise
             raise ProxyFailed(_variable(scheme), "it could not be reached") from None
 
+    def is_proxied(self, url: httpx.URL) -> bool:
+        """Whether calls to ``url`` go through a proxy."""
+        return self._scheme(url) is not None
+
     async def aclose(self) -> None:
         """Close every connection."""
-        for transport in (self._direct, *self._proxied.values()):
+        for transport in (self.direct, *self._proxied.values()):
             await transport.aclose()
 
     def _scheme(self, url: httpx.URL) -> str | None:

@@ -5,6 +5,7 @@ name. So the Host must be one of ours and a browser's Origin one that the operat
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from copilot_asgi.errors import BadRequest, BodyTooLarge, Forbidden, UnsupportedMediaType
@@ -18,18 +19,19 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 def check_framing(headers: Headers) -> None:
     """Raise ``BadRequest`` where two parties could read the framing differently (RFC 9112, 3.2 and 6.1)."""
-    counts = {name: [value for key, value in headers if key == name] for name in (b"host", b"content-length")}
-    chunked = any(key == b"transfer-encoding" for key, _ in headers)
-    if len(counts[b"host"]) != 1:
+    names = [name for name, _ in headers]
+    if names.count(b"host") != 1:
         raise BadRequest("The request must carry exactly one Host header.")
-    if len(counts[b"content-length"]) > 1 or (chunked and counts[b"content-length"]):
+    lengths = names.count(b"content-length")
+    if lengths > 1 or (lengths and b"transfer-encoding" in names):
         raise BadRequest("The request has more than one idea of its length.")
 
 
 def check_host(value: bytes, allowed: Sequence[str]) -> None:
     """Raise ``Forbidden`` unless the Host header names a loopback address or one of ``allowed``."""
     host = value.decode("latin-1").strip().lower()
-    if host in allowed or _name(host) in allowed or _name(host) in LOOPBACK_NAMES:
+    name = _name(host)
+    if name in LOOPBACK_NAMES or name in allowed or host in allowed:
         return
     raise Forbidden(
         "This Host is not allowed. Call us by a loopback name, or list the name in allowed_hosts "
@@ -101,6 +103,7 @@ def options_headers(methods: Sequence[str], origin: str | None) -> Headers:
     )
 
 
+@lru_cache(maxsize=64)  # every request of a client says the same
 def _name(host: str) -> str:
     """``host`` without its port; empty when the port is not a number."""
     try:

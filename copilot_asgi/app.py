@@ -21,7 +21,7 @@ from copilot_asgi.callers import caller_finder
 from copilot_asgi.config import Settings
 from copilot_asgi.controls import Controls, Hooks
 from copilot_asgi.counting import CountTokens, messages_count, responses_count
-from copilot_asgi.edge import ClientDisconnected, incoming, read_body, run_until_gone
+from copilot_asgi.edge import ClientDisconnected, incoming, read_body
 from copilot_asgi.errors import (
     ConfigError,
     CopilotASGIError,
@@ -29,7 +29,7 @@ from copilot_asgi.errors import (
     NotFound,
 )
 from copilot_asgi.exchange import Arrival, Exchange, Stage, header
-from copilot_asgi.in_flight import InFlight
+from copilot_asgi.in_flight import InFlight, Patience
 from copilot_asgi.paths import Target, resolve
 from copilot_asgi.pipeline import compose
 from copilot_asgi.queries import Queries
@@ -37,7 +37,7 @@ from copilot_asgi.query import Query
 from copilot_asgi.reading import read_request
 from copilot_asgi.secret import redact
 from copilot_asgi.stack import Stack
-from copilot_asgi.stages.forward import Forward
+from copilot_asgi.stages.forward import forward
 from copilot_asgi.translate.gemini_models import gemini_count
 from copilot_asgi.upstream.client import Upstream
 from copilot_asgi.visit import Visit
@@ -95,7 +95,7 @@ class CopilotApp:
         self._raise_exceptions = raise_exceptions
         self._allowed_hosts = tuple(host.lower() for host in self.settings.allowed_hosts)
         chosen = _chosen(stages, self.upstream, self.controls)
-        self._handle = compose(chosen, Forward(self.upstream))
+        self._handle = compose(chosen, forward)
         # A plain list says nothing about counting.
         counting = (chosen if isinstance(chosen, Stack) else stack.default(self.upstream, self.controls)).counting
         self._counters = {
@@ -103,7 +103,7 @@ class CopilotApp:
             for name, render in _COUNTS.items()
         }
         self._queries = Queries(self.upstream, self.controls)
-        self._in_flight = InFlight()
+        self._in_flight = InFlight(Patience(body=self.settings.body_timeout, send=self.settings.idle_timeout))
         self._users: RunVar[int] = RunVar("copilot_asgi_users", 0)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -176,9 +176,9 @@ class CopilotApp:
     async def _http(self, scope: Any, receive: Any, send: Any) -> None:
         call = incoming(scope)
         target = resolve(call.path, root_path=call.root_path, prefix=self._prefix)
-        visit = Visit(call, target, send, patience=self.settings.idle_timeout)
+        visit = Visit(call, target, receive, send, patience=self.settings.idle_timeout)
         try:
-            await self._serve(visit, receive)
+            await self._serve(visit)
         except ClientDisconnected:
             await visit.leave()
         except CopilotASGIError as error:
@@ -190,7 +190,7 @@ class CopilotApp:
             logger.error("%s: unexpected error\n%s", visit.id, redact("".join(format_exception(error))))  # noqa: TRY400
             await visit.fail(CopilotASGIError(f"An unexpected error happened. The log has it under {visit.id}."))
 
-    async def _serve(self, visit: Visit, receive: Any) -> None:
+    async def _serve(self, visit: Visit) -> None:
         call, target = visit.call, visit.target
         check_framing(call.headers)
         check_host(header(call.headers, b"host") or b"", self._allowed_hosts)
@@ -200,16 +200,17 @@ class CopilotApp:
             raise NotFound(f"There is no route {call.path!r}. GET models is a good start.")
         methods = target.endpoint.methods
         if call.method == "OPTIONS":
-            await visit.responder.respond(204, options_headers(methods, origin), b"")
+            answer = partial(visit.responder.respond, 204, options_headers(methods, origin), b"")
+            await self._in_flight.run(visit, answer, always=True)
             return
         if call.method not in methods:
             raise MethodNotAllowed(f"Use {' or '.join(methods)} here, not {call.method[:20]}.", allow=methods)
         # While streams come to their end operators can still look and decide, but we are not ready for more.
         is_query = target.endpoint.name in self._queries and target.endpoint.name != "readyz"
-        await self._in_flight.run(partial(self._answer, visit, target, receive), always=is_query, on_end=visit.end)
+        await self._in_flight.run(visit, partial(self._answer, visit, target), always=is_query)
 
-    async def _answer(self, visit: Visit, target: Target, receive: Any) -> None:
-        body = await self._read_body(visit, receive) if "POST" in target.endpoint.methods else b""
+    async def _answer(self, visit: Visit, target: Target) -> None:
+        body = await self._read_body(visit) if "POST" in target.endpoint.methods else b""
         arrival = visit.call.arrival(body)
         if target.endpoint.name in self._queries:
             await self._answer_query(visit, target, arrival)
@@ -218,20 +219,17 @@ class CopilotApp:
         exchange = Exchange(id=visit.id, received_at=time.monotonic(), arrival=arrival, request=request)
         visit.exchange, visit.streams = exchange, request.stream
 
-        handle = self._counters.get(target.endpoint.name, self._handle)
+        visit.answering = True
+        await self._counters.get(target.endpoint.name, self._handle)(exchange, visit.responder.send)
+        if not visit.responder.started:
+            raise ConfigError("stages: one of them returned without an answer, and without calling call_next.")
+        await visit.responder.finish()
 
-        async def work() -> None:
-            await handle(exchange, visit.responder.send)
-            if not visit.responder.started:
-                raise ConfigError("stages: one of them returned without an answer, and without calling call_next.")
-            await visit.responder.finish()
-
-        if await run_until_gone(receive, work):
-            raise ClientDisconnected
-
-    async def _read_body(self, visit: Visit, receive: Any) -> bytes:
+    async def _read_body(self, visit: Visit) -> bytes:
         check_content(visit.call.headers, limit=self.settings.max_body)
-        body = await read_body(receive, limit=self.settings.max_body, timeout=self.settings.body_timeout)
+        visit.reading = True
+        body = await read_body(visit.receive, limit=self.settings.max_body)
+        visit.reading = False
         visit.body_read = True
         return body
 

@@ -237,6 +237,8 @@ class Circuits:
 
         Raises ``CircuitOpen`` if that would begin at ``deadline`` or later.
         """
+        if not self._circuits:
+            return True
         with self._lock:
             for key in self.concerning(account, model):
                 circuit = passed(self._circuits[key], now)

@@ -21,7 +21,7 @@ from copilot_asgi.translate.gemini_request import parse_count_request
 from copilot_asgi.translate.tokens import by_bytes, estimate
 from copilot_asgi.translated import CLIENTS
 from copilot_asgi.upstream.client import Upstream
-from copilot_asgi.upstream.headers import request_headers
+from copilot_asgi.upstream.headers import common_headers, own_headers
 from copilot_asgi.wire.dialect import Dialect
 from copilot_asgi.wire.shallow import NOT_JSON
 
@@ -98,7 +98,7 @@ class CountTokens:
         response = await opened.http.fetch(
             "POST",
             f"{credential.api_url}{route.path}/count_tokens",
-            headers=request_headers(exchange, route, credential, self._upstream.identity),
+            headers=(*common_headers(exchange, route, credential, self._upstream.identity), *own_headers(exchange)),
             content=plan.request.body,
         )
         if response.status != 200:

@@ -5,16 +5,15 @@ What servers and hosts were measured to do decides the rules here: no server can
 ever; an unfinished response hangs the client of some servers.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 import msgspec
 
-from copilot_asgi.errors import BodyTimeout, BodyTooLarge
+from copilot_asgi.errors import BodyTooLarge
 from copilot_asgi.exchange import Arrival, Head, Headers, Part
 
-__all__ = ["ClientDisconnected", "Incoming", "Responder", "incoming", "read_body", "run_until_gone"]
+__all__ = ["ClientDisconnected", "Incoming", "Responder", "disconnected", "incoming", "read_body"]
 
 # Meant for one hop only (RFC 9110, 7.6.1), or added by the server itself.
 _DROPPED = frozenset({
@@ -78,7 +77,7 @@ def incoming(scope: Any) -> Incoming:
         path=scope["path"],
         root_path=scope.get("root_path", ""),
         query=query if isinstance(query, str) else query.decode("latin-1"),
-        headers=tuple((bytes(name).lower(), bytes(value)) for name, value in scope["headers"]),
+        headers=tuple([(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]),
         client=client[0] if client else None,
         http1=scope.get("http_version", "1.1").startswith("1"),
         user=scope.get("user"),
@@ -86,59 +85,24 @@ def incoming(scope: Any) -> Incoming:
     )
 
 
-async def read_body(receive: Any, *, limit: int, timeout: float) -> bytes:
-    """The whole request body.
-
-    Raises ``BodyTooLarge`` over ``limit`` bytes, ``BodyTimeout`` after ``timeout`` seconds, ``ClientDisconnected``.
-    """
+async def read_body(receive: Any, *, limit: int) -> bytes:
+    """The whole request body. Raises ``BodyTooLarge`` over ``limit`` bytes, and ``ClientDisconnected``."""
     pieces: list[bytes] = []
     size = 0
-    with anyio.move_on_after(timeout):
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnected
-            piece = message.get("body", b"")
-            size += len(piece)
-            if size > limit:
-                raise BodyTooLarge(f"The request body is over {limit} bytes. Raise max_body, or send less.")
-            pieces.append(piece)
-            if not message.get("more_body", False):
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    raise BodyTimeout(
-        f"The request body did not arrive within {timeout:g} seconds. "
-        "If the client did send it, a middleware of the host read it before us."
-    )
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > limit:
+            raise BodyTooLarge(f"The request body is over {limit} bytes. Raise max_body, or send less.")
+        pieces.append(piece)
+        if not message.get("more_body", False):
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-async def run_until_gone(receive: Any, work: Callable[[], Awaitable[None]]) -> bool:
-    """Run ``work`` until it returns, or until the client leaves: then it is cancelled where it waits.
-
-    Returns whether the client left. An ``Exception`` of ``work`` is raised as it is, never in a group.
-    """
-    gone = False
-    error: Exception | None = None
-    async with anyio.create_task_group() as group:
-
-        async def watch() -> None:
-            nonlocal gone
-            await _disconnected(receive)
-            gone = True
-            group.cancel_scope.cancel()
-
-        group.start_soon(watch)
-        try:
-            await work()
-        except Exception as caught:  # noqa: BLE001 - carried past the group, which would wrap it
-            error = caught
-        finally:
-            group.cancel_scope.cancel()
-    if error is not None:
-        raise error
-    return gone
-
-
-async def _disconnected(receive: Any) -> None:
+async def disconnected(receive: Any) -> None:
     """Return when the client has left; a host whose ``receive`` returns junk for ever is given up on."""
     for stray in range(8):
         try:
@@ -154,50 +118,51 @@ async def _disconnected(receive: Any) -> None:
 class Responder:
     """Sends parts as ASGI messages; ``started`` says that a head is out.
 
-    ``extra`` headers are added to the head. A response to HEAD has no body. Sending raises ``ClientDisconnected`` when
-    the client has taken nothing for ``patience`` seconds.
+    ``extra`` headers are added to the head. A response to HEAD has no body. ``sent`` counts messages; ``sending`` says
+    that the server has not taken the last one yet, for whoever looks after clients that take nothing.
     """
 
-    def __init__(self, send: Any, *, extra: Headers, bodiless: bool, patience: float) -> None:
+    def __init__(self, send: Any, *, extra: Headers, bodiless: bool) -> None:
         self._send = send
         self._bodiless = bodiless
-        self._patience = patience
         self._finished = False
         self.extra = extra
         self.started = False
+        self.sent = 0
+        self.sending = False
 
     async def send(self, part: Part) -> None:
-        """Send one part; awaiting it is the back-pressure."""
+        """Send one part; awaiting it is the back-pressure. Raises ``ClientDisconnected``."""
         if isinstance(part, Head):
-            await self._start(part)
+            await self._message(self._start(part))
         elif part and not self._bodiless:
             await self._message({"type": "http.response.body", "body": part, "more_body": True})
 
     async def finish(self) -> None:
-        """End the response; harmless when it has ended."""
+        """End the response; harmless when it has ended. Raises ``ClientDisconnected``."""
         if not self._finished:
             self._finished = True
             await self._message({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send a whole response."""
+        """Send a whole response. Raises ``ClientDisconnected``."""
         await self.send(Head(status, (*headers, (b"content-length", str(len(body)).encode()))))
         await self.send(body)
         await self.finish()
 
-    async def _start(self, head: Head) -> None:
+    def _start(self, head: Head) -> dict[str, object]:
         self.started = True
         headers = [pair for pair in head.headers if pair[0] not in _DROPPED]
         if any(name == b"content-type" and value.startswith(_STREAM_TYPES) for name, value in headers):
             headers += _STREAM_HEADERS
-        message = {"type": "http.response.start", "status": head.status, "headers": [*headers, *self.extra]}
-        await self._message(message)
+        return {"type": "http.response.start", "status": head.status, "headers": [*headers, *self.extra]}
 
     async def _message(self, message: dict[str, object]) -> None:
-        with anyio.move_on_after(self._patience) as scope:
-            try:
-                await self._send(message)
-            except _GONE:
-                raise ClientDisconnected from None
-        if scope.cancelled_caught:
-            raise ClientDisconnected
+        self.sent += 1
+        self.sending = True
+        try:
+            await self._send(message)
+        except _GONE:
+            raise ClientDisconnected from None
+        finally:
+            self.sending = False

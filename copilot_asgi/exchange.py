@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from copilot_asgi.limits import RateLimit
     from copilot_asgi.pricing import Usage
     from copilot_asgi.routing import Route
+    from copilot_asgi.upstream.client import Opened
     from copilot_asgi.wire.stream import StreamMender
     from copilot_asgi.wire.turn import TurnFacts
 
@@ -168,7 +169,8 @@ class Exchange:
     """One client request and its response. Each field has one writer (in brackets).
 
     ``id``, ``received_at`` (seconds, monotonic), ``arrival``, ``dialect``, ``ended`` (by our shutting down; all edge);
-    ``request`` (edge, then fallback, transform and translation); ``caller`` (identify); ``account``, ``route`` (route);
+    ``request`` (edge, then fallback, transform and translation); ``caller`` (identify); ``account``, ``route`` and
+    ``opened``, what the running loop reaches Copilot with (route);
     ``admitted``, that it was counted as a request (rate limit); ``turn`` (what upstream wants to know of it) and
     ``stream`` (how far it has come; both translation); ``credential`` (lease); ``usage`` (meter, or cache when nothing
     was used).
@@ -183,6 +185,7 @@ class Exchange:
         "dialect",
         "ended",
         "id",
+        "opened",
         "received_at",
         "request",
         "route",
@@ -202,6 +205,7 @@ class Exchange:
         self.turn: TurnFacts | None = None
         self.stream: StreamMender | None = None
         self.account: Account | None = None
+        self.opened: Opened | None = None
         self.credential: Credential | None = None
         self.usage: Usage | None = None
         self.admitted = False

@@ -73,9 +73,14 @@ _GEMINI_METHODS = {
 _GEMINI_CALL = re.compile(rf"/(?:v1|v1alpha|v1beta)/models/(.+):({'|'.join(_GEMINI_METHODS)})")
 _GEMINI_MODEL = re.compile(r"/v1beta/models/(.+)")
 
+# Where the app is not mounted these paths need no looking.
+_USUAL = {f"{version}{path}": Target(endpoint) for path, endpoint in ENDPOINTS.items() for version in ("", "/v1")}
+
 
 def resolve(path: str, *, root_path: str = "", prefix: str | None = None) -> Target | None:
     """The route that ``path`` means, or ``None``. ``prefix`` is where the user says the app is mounted."""
+    if not root_path and prefix is None and path in _USUAL:
+        return _USUAL[path]
     for candidate in _candidates(path, root_path, prefix):
         target = _lookup(_normal(candidate))
         if target is not None:

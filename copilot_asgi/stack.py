@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import overload
 
 from copilot_asgi.config import RateLimitMode, Settings
@@ -17,7 +18,7 @@ from copilot_asgi.stages.circuit import BreakCircuit
 from copilot_asgi.stages.concurrency import LimitConcurrency
 from copilot_asgi.stages.identify import Identify
 from copilot_asgi.stages.keep_alive import KeepAlive
-from copilot_asgi.stages.lease import Lease
+from copilot_asgi.stages.lease import lease
 from copilot_asgi.stages.load import answer_load_requests
 from copilot_asgi.stages.meter import Meter
 from copilot_asgi.stages.permitted import permit_models
@@ -138,7 +139,7 @@ def default(upstream: Upstream, controls: Controls | None = None) -> Stack:
             # Inside retry: every try is looked at; it holds one of the places, and queues for it without passing a
             # circuit that opened.
             ("circuit", _circuit(upstream, controls)),
-            ("lease", Lease(upstream)),  # one lease is one try
+            ("lease", lease),  # one lease is one try
             ("meter", _meter(settings, controls)),  # innermost: it reads upstream's own bytes
         ),
         controls,
@@ -232,7 +233,12 @@ def _retry(settings: Settings) -> Stage:
 def _circuit(upstream: Upstream, controls: Controls) -> Stage:
     settings = upstream.settings
     waits = settings.rate_limit_mode is RateLimitMode.WAIT
-    return BreakCircuit(controls.circuits, upstream.place, wait=waits, max_wait=settings.rate_limit_timeout)
+    return BreakCircuit(controls.circuits, _place, wait=waits, max_wait=settings.rate_limit_timeout)
+
+
+def _place(exchange: Exchange) -> AbstractAsyncContextManager[None]:
+    assert exchange.opened is not None
+    return exchange.opened.place()
 
 
 def _meter(settings: Settings, controls: Controls) -> Stage:

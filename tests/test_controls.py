@@ -29,6 +29,7 @@ from copilot_asgi.ledger import By, Total
 from copilot_asgi.ledger.memory import MemoryLedger
 from copilot_asgi.simulator import FAULTS, Fault
 from tests.stand import CALLS, CHAT, EMBEDDINGS, MESSAGES, Stand, stand
+from tests.test_in_flight import Visit
 
 pytestmark = pytest.mark.anyio
 
@@ -570,7 +571,7 @@ def test_shutting_one_loop_down_leaves_the_others_alone() -> None:
             await release.wait()
             ended.append("whole")
 
-        await in_flight.run(request)
+        await in_flight.run(Visit(), request)
 
     async def nothing() -> None:
         assert len(in_flight) == 0

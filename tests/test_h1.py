@@ -24,6 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copilot_asgi import _h1
+from copilot_asgi._calls import origin_of
 from copilot_asgi._h1 import H1Transport
 from copilot_asgi._h1_connection import MAX_UNREAD
 from copilot_asgi._h1_connection import Connection as H1Connection
@@ -470,7 +471,7 @@ async def test_a_peer_that_speaks_first():
         await connection.gone()
 
     async with serving(play) as server, engine() as transport:
-        connection = await transport._connect(_h1._origin(httpx.URL(server.url)), 5)
+        connection = await transport._connect(origin_of(httpx.URL(server.url)), 5)
         with anyio.fail_after(2):
             while not connection.closed:
                 await anyio.sleep(0.001)
@@ -666,8 +667,8 @@ async def test_names_are_looked_up(monkeypatch):
             return list(found)
 
     monkeypatch.setattr(asyncio, "get_running_loop", Loop)
-    assert await _h1._addresses(_h1._origin(httpx.URL("http://bücher.example"))) == ["::1", "127.0.0.1", "::2"]
-    assert await _h1._addresses(_h1._origin(httpx.URL("http://[::1]:8080/"))) == ["::1"]
+    assert await _h1._addresses(origin_of(httpx.URL("http://bücher.example"))) == ["::1", "127.0.0.1", "::2"]
+    assert await _h1._addresses(origin_of(httpx.URL("http://[::1]:8080/"))) == ["::1"]
     assert await _h1._addresses(("http", "127.0.0.1", 80)) == ["127.0.0.1"]
 
 

@@ -9,7 +9,8 @@ import pytest
 from engines import LOOPS, SETTINGS, use
 from faulty_server import EVENT_STREAM, OK, Connection, answering, answering_and_closing, serving
 
-from copilot_asgi._http import HttpClient, Response, Timeouts
+from copilot_asgi._calls import Timeouts
+from copilot_asgi._http import HttpClient, Response
 from copilot_asgi.errors import ConfigError, MalformedResponse, Overloaded, StreamInterrupted, UpstreamTimeout
 
 pytestmark = pytest.mark.anyio
@@ -89,8 +90,8 @@ async def test_the_request_as_sent():
         )
     host = server.url.split("/")[2].encode()
     assert server.requests == [
-        b"POST /path?a=b HTTP/1.1\r\nhost: %b\r\naccept-encoding: identity\r\ncontent-length: 2\r\n"
-        b"Authorization: Bearer x\r\n\r\n{}" % host
+        b"POST /path?a=b HTTP/1.1\r\nhost: %b\r\naccept-encoding: identity\r\n"
+        b"Authorization: Bearer x\r\ncontent-length: 2\r\n\r\n{}" % host
     ]
 
 

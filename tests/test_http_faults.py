@@ -9,7 +9,8 @@ import pytest
 from engines import LOOPS, SETTINGS, use
 from faulty_server import EVENT_STREAM, OK, Connection, FaultyServer, Play, answering, answering_and_closing, serving
 
-from copilot_asgi._http import FETCH_LIMIT, HttpClient, Timeouts
+from copilot_asgi._calls import Timeouts
+from copilot_asgi._http import FETCH_LIMIT, HttpClient
 from copilot_asgi.errors import (
     MalformedResponse,
     ResponseTooLarge,

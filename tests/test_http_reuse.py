@@ -10,9 +10,10 @@ import pytest
 from engines import ENGINES, LOOPS, ON_HTTPX, SETTINGS, use
 from faulty_server import EVENT_STREAM, OK, Connection, answering, serving
 
+from copilot_asgi._calls import Timeouts
 from copilot_asgi._guards import GuardedTransport, _Backend
 from copilot_asgi._h1 import H1Transport
-from copilot_asgi._http import HttpClient, Timeouts
+from copilot_asgi._http import HttpClient
 from copilot_asgi._transport import ssl_context
 from copilot_asgi.errors import CopilotASGIError, UpstreamUnavailable
 
@@ -259,7 +260,7 @@ async def test_a_release_that_asyncio_cancels(first):
         with pytest.raises(asyncio.CancelledError):
             await asyncio.create_task(call(client, server.url))
         await server.all_closed()
-        assert client._streams.value == 4
+        assert client._places._free.value == 4
         assert transport._pool._requests == []
         async with serving(answering()) as other:
             await client.fetch("GET", other.url, headers=[])
@@ -304,7 +305,7 @@ class Storm:
 
     async def check(self, url: str) -> None:
         """Every place is free, no connection is stuck, and thirty calls of thirty are answered."""
-        assert self.client._streams.value == 20
+        assert self.client._places._free.value == 20
         await anyio.sleep(0.01)
         assert in_use(self.transport) == []
         with anyio.fail_after(5):

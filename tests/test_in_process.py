@@ -12,7 +12,8 @@ import httpx
 import httpx2
 import pytest
 
-from copilot_asgi._http import HttpClient, Timeouts
+from copilot_asgi._calls import Timeouts
+from copilot_asgi._http import HttpClient
 from copilot_asgi.errors import ConfigError
 from copilot_asgi.in_process import in_process_transport, sync_in_process_transport
 

@@ -44,7 +44,9 @@ LAYERS = {
     "tokenizer": 3,
     "_signal": 4,
     "_spawn": 4,
+    "_loop_local": 4,
     "_per_loop": 4,
+    "_calls": 4,
     "_http": 4,
     "_transport": 4,
     "_guards": 4,
@@ -95,6 +97,7 @@ PURE = (
 )
 IMPURE = {"anyio", "asyncio", "httpx", "time", "random", "os", "logging"}
 HTTP_DOORS = {
+    "_calls",
     "_http",
     "_transport",
     "_guards",

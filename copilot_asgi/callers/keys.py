@@ -96,12 +96,17 @@ def presented_key(headers: Headers) -> str:
 
     Raises ``Unauthenticated`` when there is none, or more than one.
     """
-    credentials = {_credential(value) for name, value in headers if name == b"authorization"}
+    credentials: set[tuple[str, str]] = set()
+    keys: set[str] = set()
+    for name, value in headers:
+        if name == b"authorization":
+            credentials.add(_credential(value))
+        elif name in KEY_HEADERS:
+            keys.add(_text(value))
     if len(credentials) > 1:
         raise Unauthenticated("Two different authorization headers were given. Send one.")
-    keys = {_text(value) for name, value in headers if name in KEY_HEADERS}
-    keys |= {token for scheme, token in credentials if scheme == "bearer"}
-    keys -= {""}
+    keys.update(token for scheme, token in credentials if scheme == "bearer")
+    keys.discard("")
     if not keys:
         raise Unauthenticated("No key was given. Send one in the Authorization header (scheme Bearer) or in x-api-key.")
     if len(keys) > 1:

@@ -5,6 +5,7 @@ Rule: a login is deleted by a person only, never because GitHub refused it once.
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -45,6 +46,7 @@ class AccountResolver(Protocol):
         """The caller's account. Raises ``LoginRequired`` or ``NoAccountAvailable``."""
 
 
+@lru_cache(maxsize=1024)  # every request asks a few times
 def account_key(login: str, host: str) -> str:
     """What names a login: its host and, as GitHub ignores case there, its name in lower case."""
     return f"{host.lower()}/{login.lower()}"

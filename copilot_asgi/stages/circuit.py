@@ -7,9 +7,8 @@ A success is the head; permits and place are free again after the last byte.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
 
 import anyio
 
@@ -32,7 +31,7 @@ class BreakCircuit:
     def __init__(
         self,
         circuits: Circuits,
-        place: Callable[[], AbstractAsyncContextManager[None]],
+        place: Callable[[Exchange], AbstractAsyncContextManager[None]],
         *,
         wait: bool,
         max_wait: float,
@@ -55,11 +54,11 @@ class BreakCircuit:
         assert exchange.route is not None
         asked = exchange.account.key, exchange.route.model.id
         deadline = self._clock() + self._max_wait
-        while not await self._called(asked, deadline, partial(call_next, exchange), send):
+        while not await self._called(asked, deadline, exchange, send, call_next):
             pass
 
     async def _called(
-        self, asked: tuple[str, str], deadline: float, call: Callable[[Send], Awaitable[None]], send: Send
+        self, asked: tuple[str, str], deadline: float, exchange: Exchange, send: Send, call_next: Handler
     ) -> bool:
         """Make the call; or give everything back, and ``False``, if a circuit opened while we queued for a place."""
         permits: list[Permit] = []
@@ -67,10 +66,10 @@ class BreakCircuit:
             for key in self._circuits.concerning(*asked):
                 # One by one: those in hand are released if the next is refused.
                 permits.append(await self._permit(key, deadline))  # noqa: PERF401
-            async with self._place():
+            async with self._place(exchange):
                 if not self._circuits.still(permits, *asked, self._clock(), deadline=deadline):
                     return False
-                await call(self._watching(send, permits) if permits else send)
+                await call_next(exchange, self._watching(send, permits) if permits else send)
                 return True
         except UpstreamError as error:
             refusal = read_refusal(error, self._wall())

@@ -1,13 +1,13 @@
 """Ask upstream and pass its answer on, piece by piece as it comes. The innermost handler of the pipeline."""
 
+from functools import lru_cache
+
 from copilot_asgi.errors import ConfigError, MalformedResponse, UpstreamStatus, UpstreamThrottled, UpstreamUnauthorized
 from copilot_asgi.exchange import Exchange, Head, Headers, Send
 from copilot_asgi.secret import redact
-from copilot_asgi.upstream.client import Upstream
-from copilot_asgi.upstream.headers import request_headers
 from copilot_asgi.wire.error_body import is_auth_failure, is_throttling
 
-__all__ = ["Forward"]
+__all__ = ["forward"]
 
 ERROR_LIMIT = 64 * 1024
 
@@ -16,30 +16,20 @@ _PASSED_ON = frozenset({b"content-type", b"retry-after", b"x-github-request-id",
 _PASSED_ON_PREFIXES = (b"x-ratelimit-", b"x-quota-snapshot-", b"anthropic-ratelimit-")
 
 
-class Forward:
-    """The streaming forwarder: the pieces of body that go on are the bytes objects that came."""
+async def forward(exchange: Exchange, send: Send) -> None:
+    """The pieces of body that go on are the bytes objects that came.
 
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
-
-    async def __call__(self, exchange: Exchange, send: Send) -> None:
-        """Raises ``UpstreamError``; when cancelled the connection upstream is closed at once."""
-        route, credential = exchange.route, exchange.credential
-        if route is None or credential is None or exchange.turn is None:
-            raise ConfigError("stages: without route, translation and lease nothing can be sent upstream.")
-        opened = await self._upstream.opened()
-        call = opened.http.stream(
-            "POST",
-            credential.api_url + route.path,
-            headers=request_headers(exchange, route, credential, self._upstream.identity),
-            content=exchange.request.body,
-        )
-        async with call as response:
-            if response.status != 200:
-                raise _failure(response.status, response.headers, await response.read(ERROR_LIMIT))
-            await send(Head(200, passed_on(response.headers)))
-            while piece := await response.receive():
-                await send(piece)
+    Raises ``UpstreamError``; when cancelled the connection upstream is closed at once.
+    """
+    opened, route, credential = exchange.opened, exchange.route, exchange.credential
+    if opened is None or route is None or credential is None or exchange.turn is None:
+        raise ConfigError("stages: without route, translation and lease nothing can be sent upstream.")
+    async with opened.calls.call(exchange, route, credential) as response:
+        if response.status != 200:
+            raise _failure(response.status, response.headers, await response.read(ERROR_LIMIT))
+        await send(Head(200, passed_on(response.headers)))
+        while piece := await response.receive():
+            await send(piece)
 
 
 def passed_on(headers: Headers) -> Headers:
@@ -51,6 +41,7 @@ def passed_on(headers: Headers) -> Headers:
     )
 
 
+@lru_cache(maxsize=256)  # most are the same in every answer
 def _is_harmless(value: bytes) -> bool:
     text = value.decode("latin-1")
     return redact(text) == text

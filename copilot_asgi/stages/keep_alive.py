@@ -11,8 +11,8 @@ from types import MappingProxyType
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.lowlevel import RunVar
 
+from copilot_asgi._loop_local import LoopLocal
 from copilot_asgi._spawn import spawn
 from copilot_asgi.exchange import Exchange, Handler, Head, Part, Send
 from copilot_asgi.wire.dialect import Dialect
@@ -39,7 +39,7 @@ class KeepAlive:
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
-        self._watch: RunVar[_Watch | None] = RunVar("copilot_asgi_keep_alive", None)
+        self._watch: LoopLocal[_Watch] = LoopLocal("copilot_asgi_keep_alive")
 
     async def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
         """Raises what the rest of the pipeline raises, and what sending a ping raised."""

@@ -35,11 +35,12 @@ class Retry:
             started = True
             await send(part)
 
-        failures: Counter[bool] = Counter()
+        failures: Counter[bool] | None = None
         while True:
             try:
                 return await call_next(exchange, watched)
             except UpstreamError as error:
+                failures = Counter() if failures is None else failures
                 wait = None if started else self._wait(error, failures)
                 if wait is None:
                     raise

@@ -16,7 +16,7 @@ class ChooseRoute:
 
     async def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
         """Raises ``NoAccountAvailable``, ``UnknownModel`` or ``BadRequest``, and what fetching the catalog raises."""
-        opened = await self._upstream.opened()
+        opened = exchange.opened = await self._upstream.opened()
         account = exchange.account = await self._upstream.resolve_account(exchange.caller)
         catalog = await opened.catalogs.get(account)
         exchange.route = choose_route(exchange.request.model, exchange.dialect, catalog, self._aliases)

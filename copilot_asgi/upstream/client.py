@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from copilot_asgi.credentials.hosts import github_hosts, is_allowed, origin
 from copilot_asgi.credentials.identity import Identity, chosen_identity
 from copilot_asgi.credentials.single_flight import SingleFlight, StartSoon
 from copilot_asgi.stores import Store
+from copilot_asgi.upstream.calls import ModelCalls
 from copilot_asgi.upstream.catalog import Catalogs
 from copilot_asgi.upstream.users import Users
 
@@ -35,9 +36,14 @@ class Opened(msgspec.Struct, frozen=True):
     """What one event loop uses to reach GitHub and Copilot."""
 
     http: "HttpClient"
+    calls: ModelCalls
     credentials: CredentialProvider
     catalogs: Catalogs
     users: Users
+
+    def place(self) -> AbstractAsyncContextManager[None]:
+        """One of ``max_streams`` places for model calls, for a block. Raises ``Overloaded`` when none comes free."""
+        return self.http.place()
 
 
 class Upstream:
@@ -66,13 +72,6 @@ class Upstream:
         """What the running loop uses, opened at the first call."""
         return await self._per_loop.get()
 
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """One of ``max_streams`` places for model calls, for a block. Raises ``Overloaded`` when none comes free."""
-        opened = await self.opened()
-        async with opened.http.place():
-            yield
-
     async def aclose(self) -> None:
         """Close what the running loop uses; the next call of ``opened`` opens it again."""
         await self._per_loop.aclose()
@@ -85,7 +84,8 @@ class Upstream:
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Opened]:
         # The HTTP client and all it imports are loaded here, by the first request, not by the import of the app.
-        from copilot_asgi._http import HttpClient, Timeouts
+        from copilot_asgi._calls import Timeouts
+        from copilot_asgi._http import HttpClient
 
         settings = self.settings
         timeouts = Timeouts(
@@ -107,7 +107,8 @@ class Upstream:
             catalogs = Catalogs(http.fetch, credentials, self.identity, SingleFlight(tasks.start_soon))
             users = Users(http.fetch, self.hosts, self.identity, SingleFlight(tasks.start_soon))
             try:
-                yield Opened(http=http, credentials=credentials, catalogs=catalogs, users=users)
+                calls = ModelCalls(http, self.identity)
+                yield Opened(http=http, calls=calls, credentials=credentials, catalogs=catalogs, users=users)
             finally:
                 tasks.cancel_scope.cancel()
 

@@ -8,7 +8,7 @@ from copilot_asgi.wire.dialect import Dialect
 from copilot_asgi.wire.messages import taken_betas
 from copilot_asgi.wire.models import Model
 
-__all__ = ["request_headers"]
+__all__ = ["betas", "common_headers", "own_headers"]
 
 _JSON = (b"content-type", b"application/json")
 _ACCEPT = {True: (b"accept", b"text/event-stream"), False: (b"accept", b"application/json")}
@@ -25,8 +25,8 @@ _OURS = frozenset({
 })  # fmt: skip
 
 
-def request_headers(exchange: Exchange, route: Route, credential: Credential, identity: Identity) -> Headers:
-    """Identity, token, and what this request needs: who started the turn, whether it holds an image."""
+def common_headers(exchange: Exchange, route: Route, credential: Credential, identity: Identity) -> Headers:
+    """Identity, token, and what such a request needs: who started the turn, whether it holds an image."""
     request, turn = exchange.request, exchange.turn
     assert turn is not None
     headers = [
@@ -35,14 +35,24 @@ def request_headers(exchange: Exchange, route: Route, credential: Credential, id
         _JSON,
         _INTENT,
         _ACCEPT[request.stream],
-        (b"x-request-id", exchange.id.encode()),
         *_model_headers(route.model),
     ]
     if route.dialect is not Dialect.EMBEDDINGS:
         headers += [_INITIATOR[turn.by_user], *([_VISION] if turn.has_image else [])]
     if route.dialect is Dialect.MESSAGES:
-        headers += [_ANTHROPIC_VERSION, *_betas(request.headers)]
+        headers += [_ANTHROPIC_VERSION, *betas(request.headers)]
     return tuple(headers)
+
+
+def own_headers(exchange: Exchange) -> Headers:
+    """What no other request has."""
+    return ((b"x-request-id", exchange.id.encode()),)
+
+
+def betas(headers: Headers) -> Headers:
+    """Those of Anthropic's beta features that the client asks for and upstream takes."""
+    taken = taken_betas(header(headers, b"anthropic-beta") or b"")
+    return ((b"anthropic-beta", ",".join(taken).encode()),) if taken else ()
 
 
 def _model_headers(model: Model) -> Headers:
@@ -53,8 +63,3 @@ def _model_headers(model: Model) -> Headers:
         for name, value in asked
         if name.lower() not in _OURS and (name + value).isascii() and value.isprintable()
     )
-
-
-def _betas(headers: Headers) -> Headers:
-    taken = taken_betas(header(headers, b"anthropic-beta") or b"")
-    return ((b"anthropic-beta", ",".join(taken).encode()),) if taken else ()

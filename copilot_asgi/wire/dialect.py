@@ -36,6 +36,9 @@ class Dialect(Enum):
     GEMINI = "gemini"
     OLLAMA = "ollama"
 
+    # Each member is one object, so this is the same; that of Enum is a method in Python, and tables are all over.
+    __hash__ = object.__hash__
+
 
 UPSTREAM_PATHS: Mapping[Dialect, str] = MappingProxyType(
     {

@@ -72,7 +72,7 @@ class Stand:
         *,
         wait: bool = False,
         max_wait: float = 30.0,
-        place: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+        place: Callable[[Exchange], AbstractAsyncContextManager[None]] = nullcontext,
     ) -> None:
         self.clock = Clock(START)
         self.circuits = Circuits()
@@ -122,7 +122,7 @@ async def until(condition: Callable[[], bool]) -> None:
         await anyio.lowlevel.checkpoint()
 
 
-def same(places: anyio.CapacityLimiter) -> AbstractAsyncContextManager[None]:
+def same(places: anyio.CapacityLimiter, exchange: Exchange) -> AbstractAsyncContextManager[None]:
     """A place among ``places``, which everybody shares."""
     return places
 
