@@ -111,6 +111,9 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     host: Annotated[str, Meta(description="Address that `serve` listens on.")] = "127.0.0.1"
     port: Annotated[int, Meta(description="Port that `serve` listens on.")] = 4141
+    workers: Annotated[
+        int, Meta(description="Processes of `serve` (uvicorn only); each has limits, circuits and a cache of its own.")
+    ] = 1
     api_keys: Annotated[
         tuple[Secret, ...], Meta(description="The operator's keys. Without any key, only loopback callers are served.")
     ] = ()
@@ -291,6 +294,7 @@ _LEAST: Mapping[str, int] = MappingProxyType(
         "max_streams": 1,
         "rate_limit_queue": 0,
         "retries": 0,
+        "workers": 1,
     }
 )
 

@@ -16,8 +16,9 @@ from anyio.abc import TaskStatus
 
 from copilot_asgi.cli import logs, terminal
 from copilot_asgi.cli.listening import bind, caller_url
-from copilot_asgi.cli.serve import loop_options, usage_lines
+from copilot_asgi.cli.serve import usage_lines
 from copilot_asgi.cli.servers import ASGIApp, Service, check_installed, run_uvicorn
+from copilot_asgi.cli.serving import loop_options
 from copilot_asgi.cli.signals import StopSignals
 from copilot_asgi.cli.simulate import nothing_to_drain
 from copilot_asgi.config import LogFormat, LogLevel, Settings
@@ -29,6 +30,7 @@ from copilot_asgi.errors import CopilotASGIError
 from copilot_asgi.upstream.client import Upstream
 
 if TYPE_CHECKING:
+    from copilot_asgi.app import CopilotApp
     from copilot_asgi.simulator import Simulator
 
 __all__ = ["demo"]
@@ -95,7 +97,7 @@ async def _show(directory: Path, port: int, start: Start, body: Callable[[str, "
     terminal.say(SIMULATION, style="bold")
     terminal.say(f"simulator  {upstream_url}")
     await _sign_in(app.upstream)
-    url = await start(app, port, partial(app.drain, settings.drain_timeout))
+    url = await start(app, port, partial(_end, app))
     terminal.say(f"listening on {url}")
     await body(url, simulator)
 
@@ -116,6 +118,11 @@ async def _start(
 
     await spawn(run)
     return url
+
+
+async def _end(app: "CopilotApp") -> None:
+    await app.drain(app.settings.drain_timeout)
+    await app.aclose()
 
 
 async def _sign_in(upstream: Upstream) -> None:

@@ -4,19 +4,18 @@ Rule: this file imports nothing that may be missing, so that a plain install say
 """
 
 import sys
+from importlib.util import find_spec
 
 __all__ = ["main"]
 
-NEEDED = frozenset({"click", "rich"})
+NEEDED = ("click", "rich")
 
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    try:
-        from copilot_asgi.cli.commands import run
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in NEEDED:
-            raise
+    if not all(map(find_spec, NEEDED)):
         sys.stderr.write('The command line needs two more packages: pip install "copilot-asgi[cli]"\n')
         sys.exit(2)
+    from copilot_asgi.cli.commands import run
+
     sys.exit(run())

@@ -8,7 +8,7 @@ import socket
 
 from copilot_asgi.errors import ConfigError, CopilotASGIError
 
-__all__ = ["base_url", "bind", "caller_url"]
+__all__ = ["BACKLOG", "base_url", "bind", "caller_url"]
 
 BACKLOG = 2048
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - translated, not listened on

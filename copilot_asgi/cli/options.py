@@ -6,7 +6,7 @@ beats the file. Secrets are no options, because everyone on a machine can read i
 
 from collections.abc import Callable
 from enum import Enum
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import TypeVar, get_args, get_type_hints
 
@@ -14,11 +14,15 @@ import click
 from msgspec import Meta
 
 from copilot_asgi.config import Settings
-from copilot_asgi.config_sources import load
+from copilot_asgi.config_sources import Loaded, load
 
-__all__ = ["ALL", "UPSTREAM", "with_settings"]
+__all__ = ["ALL", "UPSTREAM", "with_settings", "with_settings_reader"]
 
 R = TypeVar("R")
+
+_HINTS = get_type_hints(Settings, include_extras=True)
+
+_DEFAULTS = dict(zip(Settings.__struct_fields__, Settings.__struct_defaults__, strict=True))
 
 SECRETS = frozenset({"api_keys", "github_token"})
 ALL = tuple(name for name in Settings.__struct_fields__ if name not in SECRETS)
@@ -45,9 +49,22 @@ def with_settings(*names: str) -> Callable[[Callable[..., R]], Callable[..., R]]
 
     def decorate(command: Callable[..., R]) -> Callable[..., R]:
         @wraps(command)
+        def run(read: Callable[[], Loaded], **given: object) -> R:
+            return command(read(), **given)
+
+        return with_settings_reader(*names)(run)
+
+    return decorate
+
+
+def with_settings_reader(*names: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """As ``with_settings``, but the first argument is what reads them, and raises ``ConfigError``."""
+
+    def decorate(command: Callable[..., R]) -> Callable[..., R]:
+        @wraps(command)
         def run(*, config_file: Path | None, **given: object) -> R:
             arguments = {name: given.pop(name) for name in names}
-            return command(load(arguments, file=config_file), **given)
+            return command(partial(load, arguments, file=config_file), **given)
 
         decorated: Callable[..., R] = run
         for name in reversed(names):
@@ -63,8 +80,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., R]], Callable[..., R]]
 
 
 def _option(name: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    annotation = get_type_hints(Settings, include_extras=True)[name]
-    kind, meta = get_args(annotation)[:2]
+    kind, meta = get_args(_HINTS[name])[:2]
     assert isinstance(meta, Meta)
     choices = click.Choice([each.value for each in kind]) if isinstance(kind, type) and issubclass(kind, Enum) else None
     flag = "--" + name.replace("_", "-")
@@ -72,10 +88,6 @@ def _option(name: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
 
 
 def _help(name: str, meta: Meta) -> str:
-    default = next(field for field in _defaults() if field[0] == name)[1]
+    default = _DEFAULTS[name]
     shown = getattr(default, "value", default)
     return f"{meta.description} [default: {shown}]" if shown not in {None, ()} else str(meta.description)
-
-
-def _defaults() -> list[tuple[str, object]]:
-    return list(zip(Settings.__struct_fields__, Settings.__struct_defaults__, strict=True))

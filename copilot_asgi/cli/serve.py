@@ -1,27 +1,39 @@
-"""``copilot-asgi serve``: the app on a port, safe by default, and ended without breaking streams off."""
+"""``copilot-asgi serve``: the app on a port, safe by default, and ended without breaking streams off.
+
+Rule: what must be decided or asked is done here, before anything listens; serving itself is ``serving``'s, or that of
+several ``workers``.
+"""
 
 from functools import partial
-from importlib.util import find_spec
 
 import anyio
 import click
-from msgspec import structs
+from msgspec import Struct, structs
 
+from copilot_asgi.callers.key_record import KeyRecord
 from copilot_asgi.callers.key_ring import KeyRing
-from copilot_asgi.cli import logs, terminal
+from copilot_asgi.cli import terminal
 from copilot_asgi.cli.consent import EDITOR_WARNING
 from copilot_asgi.cli.listening import base_url, bind, caller_url
-from copilot_asgi.cli.login import sign_in_here
 from copilot_asgi.cli.options import ALL, with_settings
-from copilot_asgi.cli.servers import SERVERS, Service, check_installed
+from copilot_asgi.cli.serve_checks import check_exposure, check_workers, counted_apart
+from copilot_asgi.cli.servers import SERVERS, check_installed
+from copilot_asgi.cli.serving import configure_logs, loop_options, serve_app
 from copilot_asgi.cli.session import with_upstream
 from copilot_asgi.cli.signals import StopSignals
-from copilot_asgi.config import IdentityKind, Settings, is_loopback
+from copilot_asgi.config import IdentityKind, Settings
 from copilot_asgi.config_sources import Loaded
-from copilot_asgi.errors import ConfigError, LoginRequired
+from copilot_asgi.errors import LoginRequired
 from copilot_asgi.upstream.client import Upstream
 
-__all__ = ["check_exposure", "loop_options", "serve", "usage_lines"]
+__all__ = ["serve", "usage_lines"]
+
+
+class Found(Struct, frozen=True):
+    """What is kept on this machine: whether somebody is signed in, and the callers' keys."""
+
+    signed_in: bool
+    keys: tuple[KeyRecord, ...]
 
 
 @click.command()
@@ -35,20 +47,42 @@ def serve(loaded: Loaded, *, server: str) -> None:
     goes to stderr. SIGTERM or Ctrl-C ends it in order: new requests get 503, those under way get --drain-timeout
     seconds. A second signal ends it at once.
 
+    With --workers it is several processes. They share the login, keys, budgets, the ledger and the audit file; rate
+    limits, max_concurrent, max_streams, circuits and the cache are each worker's own.
+
     Beyond this machine it needs keys (`keys add` or COPILOT_ASGI_API_KEYS) and an identity that was chosen, not
     defaulted.
     """
     settings = _serving(loaded)
     check_installed(server)
+    check_workers(settings, server)
     check_exposure(loaded)
-    secrets = (*settings.api_keys, *([settings.github_token] if settings.github_token is not None else []))
-    logs.configure(settings.log_level, settings.log_format, secrets=secrets)
+    configure_logs(settings)
     if settings.identity is IdentityKind.EDITOR:
         terminal.warn(EDITOR_WARNING)
-    if not with_upstream(settings, _signed_in):
+    found = with_upstream(settings, _look)
+    _warn_of_counting(settings, found.keys)
+    if not found.signed_in:
         _sign_in(settings)
-    with StopSignals() as stop:
-        anyio.run(partial(_serve, settings, server, stop), backend_options=loop_options())
+    _serve(settings, server, needs_key=bool(settings.api_keys or found.keys))
+
+
+def _serve(settings: Settings, server: str, *, needs_key: bool) -> None:
+    with StopSignals() as stop, bind(settings.host, settings.port) as sock:
+        ready = partial(_announce, base_url(sock), usage_lines(caller_url(sock), needs_key=needs_key))
+        if settings.workers == 1:
+            run = partial(serve_app, settings, server=server, sock=sock, stop=stop, ready=ready)
+            anyio.run(run, backend_options=loop_options())
+        else:
+            from copilot_asgi.cli.workers import Worker, Workers
+
+            Workers(partial(Worker, settings, sock), settings.workers, stop=stop, ready=ready).run()
+
+
+def _announce(url: str, usage: tuple[str, ...]) -> None:
+    terminal.say(f"listening on {url}")
+    for line in usage:
+        terminal.note(line)
 
 
 def _serving(loaded: Loaded) -> Settings:
@@ -56,28 +90,13 @@ def _serving(loaded: Loaded) -> Settings:
     return loaded.settings if "ledger" in loaded.sources else structs.replace(loaded.settings, ledger=True)
 
 
-def check_exposure(loaded: Loaded) -> None:
-    """Raises ``ConfigError`` for what must not be offered beyond this machine, ``StoreError`` for unreadable keys."""
-    settings = loaded.settings
-    if not settings.public:
-        return
-    place = settings.host if not is_loopback(settings.host) else ", ".join(settings.allowed_hosts)
-    if not with_upstream(settings, _needs_key):
-        raise ConfigError(
-            f"api_keys: serving beyond this machine ({place}) needs keys. Run copilot-asgi keys add NAME, set "
-            "COPILOT_ASGI_API_KEYS, or use --host 127.0.0.1."
+def _warn_of_counting(settings: Settings, keys: tuple[KeyRecord, ...]) -> None:
+    apart = counted_apart(settings, keys) if settings.workers > 1 else []
+    if apart:
+        terminal.warn(
+            f"workers = {settings.workers}: each worker counts for itself, so all together allow {settings.workers} "
+            f"times as much: {', '.join(apart)}."
         )
-    if settings.identity is IdentityKind.EDITOR and "identity" not in loaded.sources:
-        raise ConfigError(
-            f"identity: serving beyond this machine ({place}) needs a choice, because the editor identity is for one "
-            "person on this machine. Set identity = own_app with an app of your own, or, at your own risk, "
-            "identity = editor."
-        )
-
-
-def loop_options() -> dict[str, object]:
-    """Options of ``anyio.run``: asyncio on uvloop where that is installed."""
-    return {"use_uvloop": find_spec("uvloop") is not None}
 
 
 def usage_lines(url: str, *, needs_key: bool) -> tuple[str, ...]:
@@ -93,35 +112,16 @@ def _sign_in(settings: Settings) -> None:
     if not terminal.is_interactive():
         terminal.warn("nobody is signed in; requests get 401 until you run: copilot-asgi login")
         return
+    from copilot_asgi.cli.login import sign_in_here
+
     terminal.note("Nobody is signed in yet.")
     sign_in_here(settings, browser=None, accepted=False)
 
 
-async def _needs_key(upstream: Upstream) -> bool:
-    """Whether there is any key, so that every caller needs one. Raises ``StoreError``."""
-    return bool(upstream.settings.api_keys) or bool(await KeyRing(upstream.store).records())
-
-
-async def _signed_in(upstream: Upstream) -> bool:
+async def _look(upstream: Upstream) -> Found:
     try:
         await upstream.resolve_account(None)
+        signed_in = True
     except LoginRequired:
-        return False
-    return True
-
-
-async def _serve(settings: Settings, server: str, stop: StopSignals) -> None:
-    from copilot_asgi.app import CopilotApp
-
-    app = CopilotApp(settings)
-    needs_key = await _needs_key(app.upstream)
-    sock = bind(settings.host, settings.port)
-    url, pasted = base_url(sock), caller_url(sock)
-
-    def ready() -> None:
-        terminal.say(f"listening on {url}")
-        for line in usage_lines(pasted, needs_key=needs_key):
-            terminal.note(line)
-
-    drain = partial(app.drain, settings.drain_timeout)
-    await SERVERS[server](Service(app=app, sock=sock, stop=stop, drain=drain, ready=ready))
+        signed_in = False
+    return Found(signed_in, tuple(await KeyRing(upstream.store).records()))

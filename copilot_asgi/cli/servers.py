@@ -14,12 +14,16 @@ from typing import Any, Protocol
 import anyio
 from msgspec import Struct
 
+from copilot_asgi.cli.listening import BACKLOG
 from copilot_asgi.cli.signals import StopSignals
 from copilot_asgi.errors import ConfigError
 
 __all__ = ["SERVERS", "Service", "check_installed", "run_uvicorn"]
 
 GRACE = 2  # seconds that a server gives to what is left after draining
+# Seconds that an idle connection of a client is kept: longer than clients and reverse proxies keep theirs (60 at most,
+# commonly), so that it is they who close it, and never while they send the next request.
+KEEP_ALIVE = 75
 
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -65,12 +69,16 @@ async def run_uvicorn(service: Service) -> None:
 
     config = uvicorn.Config(
         service.app,
-        lifespan="on",
+        # By name: what "auto" means depends on what else is installed, and on the version.
+        http="httptools" if find_spec("httptools") else "h11",
+        lifespan="off",  # apps open what they need themselves, without making the start wait for it
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=GRACE,
     )
     await Server(config).serve(sockets=[service.sock])
@@ -86,6 +94,7 @@ async def run_hypercorn(service: Service) -> None:
     config.accesslog = None
     config.include_server_header = False
     config.graceful_timeout = GRACE
+    config.keep_alive_timeout = KEEP_ALIVE
     config.bind = [f"fd://{service.sock.detach()}"]
 
     async def stopped() -> None:

@@ -9,7 +9,7 @@ from typing import Self
 
 import anyio
 
-__all__ = ["StopSignals"]
+__all__ = ["GLANCE", "StopSignals"]
 
 HANDLED = (signal.SIGINT, signal.SIGTERM)
 GLANCE = 0.05  # seconds between two looks at the flag

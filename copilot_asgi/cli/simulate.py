@@ -9,8 +9,8 @@ import click
 
 from copilot_asgi.cli import logs, terminal
 from copilot_asgi.cli.listening import base_url, bind
-from copilot_asgi.cli.serve import loop_options
 from copilot_asgi.cli.servers import Service, check_installed, run_uvicorn
+from copilot_asgi.cli.serving import loop_options
 from copilot_asgi.cli.signals import StopSignals
 from copilot_asgi.config import LogFormat, LogLevel, is_loopback
 from copilot_asgi.errors import ConfigError

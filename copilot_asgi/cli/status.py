@@ -25,7 +25,7 @@ from copilot_asgi.credentials.lifetime import CopilotToken, credible_age
 from copilot_asgi.errors import CopilotASGIError, LoginRequired
 from copilot_asgi.upstream.client import Upstream, data_dir
 
-__all__ = ["status"]
+__all__ = ["POSTURES", "account_text", "status", "token_text"]
 
 POSTURES = {
     IdentityKind.EDITOR: "editor: Copilot sees a code editor; unsupported by GitHub, at your own risk, one person only",
@@ -79,10 +79,10 @@ def _lines(loaded: Loaded, report: Report) -> list[tuple[str, str]]:
     settings = loaded.settings
     file = settings_file()
     consent = " (you agreed)" if report.consent and settings.identity is IdentityKind.EDITOR else ""
-    lines = [("account", _account(report.account))]
+    lines = [("account", account_text(report.account))]
     if isinstance(report.account, Account):
         lines.append(("plan", _plan(report.user)))
-        lines.append(("copilot token", _token(settings.token_mode, report.token)))
+        lines.append(("copilot token", token_text(settings.token_mode, report.token)))
     return [
         *lines,
         ("API", _api(loaded, report)),
@@ -94,7 +94,8 @@ def _lines(loaded: Loaded, report: Report) -> list[tuple[str, str]]:
     ]
 
 
-def _account(account: Account | CopilotASGIError) -> str:
+def account_text(account: Account | CopilotASGIError) -> str:
+    """Who is signed in where, by what, and since when."""
     match account:
         case LoginRequired():
             return "nobody is signed in"
@@ -115,7 +116,8 @@ def _plan(user: GitHubUser | CopilotASGIError | None) -> str:
     return f"could not be asked: {user.message}" if user is not None else ""
 
 
-def _token(mode: TokenMode, token: CopilotToken | None) -> str:
+def token_text(mode: TokenMode, token: CopilotToken | None) -> str:
+    """How old the kept Copilot token is, if there is to be one."""
     if mode is TokenMode.DIRECT:
         return "none needed (the GitHub token is used directly)"
     age = None if token is None else credible_age(token, time.time())

@@ -10,7 +10,6 @@ from collections.abc import Container, Iterable, Sequence
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 __all__ = ["console", "error", "is_interactive", "note", "plain", "say", "say_json", "say_table", "warn"]
@@ -68,6 +67,8 @@ def say_json(value: object) -> None:
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Container[str] = ()) -> None:
     """Rows under headings, on stdout; the first column and those of ``numbers`` are never cut."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, name in enumerate(columns):
         table.add_column(Text(name), no_wrap=index == 0 or name in numbers, overflow="fold")

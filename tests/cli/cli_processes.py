@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 COMMAND = (sys.executable, "-m", "copilot_asgi")
@@ -19,9 +19,9 @@ PATIENCE = 20.0
 class Process:
     """A command under way. Its output is collected; ``wait_for`` waits until it holds a pattern."""
 
-    def __init__(self, *arguments: str, env: dict[str, str], cwd: Path) -> None:
+    def __init__(self, *arguments: str, env: dict[str, str], cwd: Path, command: Sequence[str] = COMMAND) -> None:
         self._process = subprocess.Popen(
-            [*COMMAND, *arguments], env=env, cwd=cwd, stdin=subprocess.DEVNULL,
+            [*command, *arguments], env=env, cwd=cwd, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         self._changed = threading.Condition()
@@ -30,6 +30,10 @@ class Process:
         self._readers = [threading.Thread(target=self._read, args=item, daemon=True) for item in streams.items()]
         for reader in self._readers:
             reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def stdout(self) -> str:
@@ -82,13 +86,35 @@ class Process:
 
 
 @contextlib.contextmanager
-def running(*arguments: str, env: dict[str, str], cwd: Path) -> Iterator[Process]:
+def running(*arguments: str, env: dict[str, str], cwd: Path, command: Sequence[str] = COMMAND) -> Iterator[Process]:
     """A command for the length of a block."""
-    process = Process(*arguments, env=env, cwd=cwd)
+    process = Process(*arguments, env=env, cwd=cwd, command=command)
     try:
         yield process
     finally:
         process.close()
+
+
+def workers_of(pid: int) -> set[int]:
+    """The worker processes of a server."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return {int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what happens in another process."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "never happens"
+        time.sleep(0.02)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended (a zombie has)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def finished(*arguments: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from copilot_asgi.cli.commands import group, run
+from copilot_asgi.cli.commands import run
 from copilot_asgi.cli.options import ALL
+from copilot_asgi.cli.serve import serve
 from copilot_asgi.config import Settings
 
 KEY = "a-key-that-must-not-show"
@@ -57,7 +58,7 @@ def test_secrets_are_masked(form, home, monkeypatch, capsys) -> None:
 
 def test_secrets_are_no_options() -> None:
     """Everything that can be set is an option of ``serve``, except what a process list would give away."""
-    options = {parameter.name for parameter in group.commands["serve"].params}
+    options = {parameter.name for parameter in serve.params}
     assert set(Settings.__struct_fields__) - options == {"api_keys", "github_token"}
     assert set(ALL) <= options
 

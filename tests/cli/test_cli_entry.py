@@ -9,7 +9,7 @@ from cli_processes import finished
 
 from copilot_asgi import __version__
 from copilot_asgi.cli import entry
-from copilot_asgi.cli.commands import group, run
+from copilot_asgi.cli.commands import COMMANDS, group, run
 from copilot_asgi.errors import ConfigError, CopilotASGIError
 
 TOKEN = "ghu_" + "a" * 36
@@ -41,7 +41,7 @@ def test_without_an_optional_package_it_says_what_to_install(missing) -> None:
 @pytest.mark.servers
 def test_another_missing_module_is_a_fault_and_shows() -> None:
     """Only the packages of the extra are explained away."""
-    done = without("copilot_asgi.cli.login")
+    done = without("copilot_asgi.cli.logs")
     assert done.returncode == 1
     assert "ModuleNotFoundError" in done.stderr
 
@@ -59,7 +59,7 @@ def test_the_package_can_be_run(home, env) -> None:
     assert (done.returncode, done.stdout) == (0, f"copilot-asgi, version {__version__}\n")
 
 
-@pytest.mark.parametrize("command", [None, *group.commands, "config show", "config path"])
+@pytest.mark.parametrize("command", [None, *sorted(COMMANDS), "config show", "config path"])
 def test_every_command_explains_itself(command, capsys) -> None:
     """Each command has help of more than its options."""
     assert run([*(command or "").split(), "--help"]) == 0

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from cli_processes import on_terminal, running
 
 from copilot_asgi.cli import servers
 from copilot_asgi.cli.commands import run
-from copilot_asgi.cli.serve import check_exposure, usage_lines
+from copilot_asgi.cli.serve import usage_lines
+from copilot_asgi.cli.serve_checks import check_exposure
 from copilot_asgi.config_sources import load
 from copilot_asgi.errors import ConfigError
 
@@ -115,6 +117,56 @@ def test_uvicorn_sends_no_name_and_json_logs_are_json(signed_in, home: Path) -> 
     assert "a-secret-key" not in process.stderr
     assert "tid=" not in process.stderr
     assert "OPENAI_API_KEY=one of your keys" in process.stderr
+
+
+@pytest.mark.servers
+def test_without_the_fast_packages_it_serves_all_the_same(signed_in, home: Path) -> None:
+    """On asyncio's own loop, with h11 and httpx."""
+    code = (
+        "import sys; sys.modules['uvloop'] = sys.modules['httptools'] = None\n"
+        "from copilot_asgi.cli.commands import run; status = run()\n"
+        "print(*sorted({'h11', 'httpx', 'copilot_asgi._h1'} & set(sys.modules)), file=sys.stderr); sys.exit(status)"
+    )
+    command = (sys.executable, "-c", code)
+    with running("serve", "--port", "0", env=signed_in, cwd=home, command=command) as process:
+        answer = httpx.post(f"{process.url()}/v1/chat/completions", json=chat("Hello"))
+        assert "You said: Hello" in answer.text
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+    assert process.stderr.endswith("h11 httpx\n")
+
+
+# None of these is needed to listen, and together they take longer to import than all the rest.
+NOT_BEFORE_LISTENING = {
+    "attr", "certifi", "copilot_asgi._h1", "copilot_asgi._http", "copilot_asgi._transport", "copilot_asgi.cli.demo",
+    "copilot_asgi.cli.doctor", "copilot_asgi.cli.login", "copilot_asgi.cli.status", "copilot_asgi.cli.workers",
+    "copilot_asgi.simulator", "cryptography", "django", "h11", "h2", "httpcore", "httpx", "httpx2", "redis",
+    "rich.table", "sqlite3", "starlette", "trio",
+}  # fmt: skip
+
+
+@pytest.mark.servers
+def test_what_is_not_needed_to_listen_is_not_loaded_before(signed_in, home: Path) -> None:
+    """It listens in a third of a second because these wait; right after that they come without being asked for."""
+    code = (
+        "import sys; at_first = set(sys.modules)\n"
+        "from copilot_asgi.cli import commands, terminal\n"
+        "from copilot_asgi.upstream.client import Upstream\n"
+        "said, opened = terminal.say, Upstream.opened\n"
+        "def say(text):\n print('BEFORE', *set(sys.modules) - at_first, file=sys.stderr); said(text)\n"
+        "async def open_(self):\n await opened(self); print('AFTER', *sys.modules, file=sys.stderr)\n"
+        "terminal.say, Upstream.opened = say, open_; sys.exit(commands.run())"
+    )
+    command = (sys.executable, "-c", code)
+    with running("serve", "--port", "0", env=signed_in, cwd=home, command=command) as process:
+        process.url()
+        before = set(process.wait_for(r"BEFORE (.*)\n")[1].split())
+        after = set(process.wait_for(r"AFTER (.*)\n")[1].split())
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+    assert before & NOT_BEFORE_LISTENING == set()
+    assert "uvicorn" in before
+    assert "copilot_asgi._http" in after
 
 
 @pytest.mark.servers
