@@ -5,6 +5,7 @@ What servers and hosts were measured to do decides the rules here: no server can
 ever; an unfinished response hangs the client of some servers.
 """
 
+from collections.abc import Awaitable
 from typing import Any
 
 import anyio
@@ -115,6 +116,10 @@ async def disconnected(receive: Any) -> None:
     await anyio.sleep_forever()
 
 
+async def _nothing() -> None:
+    """What need not be sent."""
+
+
 class Responder:
     """Sends parts as ASGI messages; ``started`` says that a head is out.
 
@@ -131,12 +136,13 @@ class Responder:
         self.sent = 0
         self.sending = False
 
-    async def send(self, part: Part) -> None:
+    def send(self, part: Part) -> Awaitable[None]:
         """Send one part; awaiting it is the back-pressure. Raises ``ClientDisconnected``."""
         if isinstance(part, Head):
-            await self._message(self._start(part))
-        elif part and not self._bodiless:
-            await self._message({"type": "http.response.body", "body": part, "more_body": True})
+            return self._message(self._start(part))
+        if part and not self._bodiless:
+            return self._message({"type": "http.response.body", "body": part, "more_body": True})
+        return _nothing()
 
     async def finish(self) -> None:
         """End the response; harmless when it has ended. Raises ``ClientDisconnected``."""
