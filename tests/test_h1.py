@@ -398,7 +398,7 @@ async def test_a_slow_reader_holds_the_peer_back():
 
 
 async def test_pieces_come_as_they_were_read():
-    """Chunks that arrive together are one piece, and each read is a piece of its own."""
+    """Chunks that arrive together are one piece, and what comes later is a piece of its own."""
 
     async def play(connection: Connection) -> None:
         await connection.request()
@@ -411,6 +411,26 @@ async def test_pieces_come_as_they_were_read():
     async with serving(play) as server, engine() as transport:
         response = await transport.handle_async_request(request(server.url))
         assert [piece async for piece in response.stream] == [b"ab", b"c"]
+        await response.aclose()
+        assert len(idle(transport)) == 1
+
+
+async def test_what_waits_for_its_reader_comes_in_one_piece():
+    """Who takes long over a piece gets everything that came meanwhile at once."""
+
+    async def play(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(EVENT_STREAM)
+        for _ in range(3):
+            await connection.chunk(b"a")
+            await anyio.sleep(0.005)
+        await connection.chunk(b"")
+        await connection.gone()
+
+    async with serving(play) as server, engine() as transport:
+        response = await transport.handle_async_request(request(server.url))
+        await anyio.sleep(0.1)
+        assert [piece async for piece in response.stream] == [b"aaa"]
         await response.aclose()
         assert len(idle(transport)) == 1
 
