@@ -435,6 +435,43 @@ async def test_what_waits_for_its_reader_comes_in_one_piece():
         assert len(idle(transport)) == 1
 
 
+async def test_a_deadline_is_one_of_waiting():
+    """The time between pieces counts while somebody waits for one, and each wait has all of it."""
+
+    async def play(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(EVENT_STREAM)
+        await connection.chunk(b"a")
+        await anyio.sleep(0.02)
+        await connection.chunk(b"b")
+        await anyio.sleep(0.1)
+        await connection.chunk(b"c")
+        await connection.gone()
+
+    async with serving(play) as server, engine() as transport:
+        head = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+        answer = await transport.exchange(origin_of(httpx.URL(server.url)), head, b"", timeout=5, idle=0.06)
+        assert [await answer.receive(), await answer.receive()] == [b"a", b"b"]
+        await anyio.sleep(0.08)
+        assert await answer.receive() == b"c"
+        with pytest.raises(httpx.ReadTimeout):
+            await answer.receive()
+        await server.all_closed()
+
+
+async def test_a_head_that_does_not_come():
+    """Nothing is waited for beyond its time, and the connection is not used again."""
+
+    async def play(connection: Connection) -> None:
+        await connection.request()
+        await connection.gone()
+
+    async with serving(play) as server, engine() as transport:
+        with anyio.fail_after(5), pytest.raises(httpx.ReadTimeout):
+            await transport.exchange(origin_of(httpx.URL(server.url)), b"GET / HTTP/1.1\r\n\r\n", b"", timeout=0.02)
+        await server.all_closed()
+
+
 async def test_an_early_answer_to_a_large_request():
     """An answer that overtakes its request is delivered; the connection, on which a rest is to be sent, is closed."""
 
