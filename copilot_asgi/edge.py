@@ -159,8 +159,9 @@ class Responder:
     def _start(self, head: Head) -> dict[str, object]:
         self.started = True
         headers = [pair for pair in head.headers if pair[0] not in _DROPPED]
-        if any(name == b"content-type" and value.startswith(_STREAM_TYPES) for name, value in headers):
-            headers += _STREAM_HEADERS
+        for name, value in head.headers:
+            if name == b"content-type" and value.startswith(_STREAM_TYPES):
+                headers += _STREAM_HEADERS
         return {"type": "http.response.start", "status": head.status, "headers": [*headers, *self.extra]}
 
     async def _message(self, message: dict[str, object]) -> None:

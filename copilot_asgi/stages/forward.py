@@ -52,11 +52,8 @@ async def _see_off(response: "ResponseStream", send: Send) -> None:
 
 def passed_on(headers: Headers) -> Headers:
     """Those of upstream's headers that a client may see; one that holds what looks like a token is not among them."""
-    return tuple(
-        pair
-        for pair in headers
-        if (pair[0] in _PASSED_ON or pair[0].startswith(_PASSED_ON_PREFIXES)) and _is_harmless(pair[1])
-    )
+    passed = [pair for pair in headers if pair[0] in _PASSED_ON or pair[0].startswith(_PASSED_ON_PREFIXES)]
+    return tuple([pair for pair in passed if _is_harmless(pair[1])])
 
 
 @lru_cache(maxsize=256)  # most are the same in every answer

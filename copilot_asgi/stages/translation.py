@@ -8,6 +8,7 @@ status.
 import re
 import time
 from collections.abc import Awaitable
+from functools import lru_cache
 
 from copilot_asgi.errors import MalformedResponse, ResponseTooLarge, TranslationError, UpstreamTimeout
 from copilot_asgi.exchange import Exchange, Handler, Head, Headers, Part, Request, Send, header
@@ -15,6 +16,7 @@ from copilot_asgi.native import plan_native
 from copilot_asgi.plan import ANSWER_LIMIT, EVENT_STREAM, Plan
 from copilot_asgi.routing import Route
 from copilot_asgi.translated import plan_translated
+from copilot_asgi.wire.dialect import Dialect
 from copilot_asgi.wire.stream import StreamMender
 
 __all__ = ["Translation"]
@@ -74,7 +76,7 @@ class _Client:
     def accept(self, head: Head, kind: bytes) -> None:
         """Take upstream's head; the content type decides how the body is read. Raises ``MalformedResponse``."""
         _expect(head, kind)
-        passed = tuple(pair for pair in head.headers if pair[0] != b"content-type")
+        passed = [pair for pair in head.headers if pair[0] != b"content-type"]
         self._head = Head(200, (*passed, *self._ours))
 
     def send(self, piece: bytes) -> Awaitable[None]:
@@ -98,12 +100,17 @@ def _is_native(request: Request, route: Route) -> bool:
 
 def _told(route: Route, plan: Plan) -> Headers:
     """Headers that say what answered, and which fields it never saw. Names of fields only, never values."""
-    way = "native" if plan.native else f"translated; dialect={route.dialect.value}"
-    told = [(b"x-copilot-asgi-model", route.model.id.encode()), (b"x-copilot-asgi-route", way.encode())]
+    told = _answered_by(route.model.id, route.dialect, native=plan.native)
+    if not plan.losses:
+        return told
     dropped = list(dict.fromkeys(_UNSPEAKABLE.sub("?", loss.field)[:100] for loss in plan.losses))
-    if dropped:
-        told.append((b"x-copilot-asgi-dropped", ", ".join(dropped).encode()[:1024]))
-    return tuple(told)
+    return (*told, (b"x-copilot-asgi-dropped", ", ".join(dropped).encode()[:1024]))
+
+
+@lru_cache(maxsize=256)  # of one model every answer says the same
+def _answered_by(model: str, dialect: Dialect, *, native: bool) -> Headers:
+    way = "native" if native else f"translated; dialect={dialect.value}"
+    return (b"x-copilot-asgi-model", model.encode()), (b"x-copilot-asgi-route", way.encode())
 
 
 async def _stream(mender: StreamMender, client: _Client, exchange: Exchange, call_next: Handler) -> None:
