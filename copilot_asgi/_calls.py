@@ -17,7 +17,7 @@ from copilot_asgi._failures import NETWORK_ERRORS, after_head, before_head
 from copilot_asgi._guards import CLOSE_TIMEOUT
 from copilot_asgi.errors import MalformedResponse, ResponseTooLarge, StreamInterrupted, UpstreamError, UpstreamTimeout
 from copilot_asgi.exchange import Headers, header
-from copilot_asgi.wire.inflate import decoder
+from copilot_asgi.wire.inflate import Decoder, decoder
 
 __all__ = ["Answer", "DirectEngine", "Draft", "Origin", "ResponseStream", "Timeouts", "exchange", "handle", "origin_of"]
 
@@ -44,7 +44,7 @@ class Answer(Protocol):
     status: int
     headers: Sequence[tuple[bytes, bytes]]
 
-    async def receive(self) -> bytes:
+    def receive(self) -> Awaitable[bytes]:
         """The next piece of the body, ``b""`` at its end. Raises one of ``NETWORK_ERRORS``."""
 
     async def aclose(self) -> None:
@@ -143,20 +143,13 @@ class ResponseStream:
     ) -> None:
         await self._close()
 
-    async def receive(self) -> bytes:
+    def receive(self) -> Awaitable[bytes]:
         """The next piece of the body as it came, ``b""`` at its end.
 
         Raises ``StreamInterrupted`` when the body breaks off (status 504: nothing came for ``timeouts.idle`` seconds),
         and ``MalformedResponse`` or ``ResponseTooLarge`` when it is badly encoded. Cancelling it gives the response up.
         """
-        while piece := await self._next():
-            if self._decoder is None:
-                return piece
-            if data := self._decoder.feed(piece):
-                return data
-        if self._decoder is not None:
-            self._decoder.finish()
-        return b""
+        return self._next() if self._decoder is None else self._decoded(self._decoder)
 
     async def read(self, limit: int) -> bytes:
         """The whole rest of the body; raises as ``receive`` does, and ``ResponseTooLarge`` over ``limit`` bytes."""
@@ -190,6 +183,13 @@ class ResponseStream:
             raise after_head(error, self.host) from error
         self._intact = True
         return piece
+
+    async def _decoded(self, decoder: Decoder) -> bytes:
+        while piece := await self._next():
+            if data := decoder.feed(piece):
+                return data
+        decoder.finish()
+        return b""
 
     async def _close(self) -> None:
         with suppress(*NETWORK_ERRORS):

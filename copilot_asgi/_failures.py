@@ -1,12 +1,11 @@
 """What goes wrong on the network, said in the project's own exceptions.
 
-Rule: one context manager, ``mapped``, and one function for each side of the response's head. Messages name the host and
-what to do; they repeat nothing that a peer sent, and no address that could hold a password.
+Rule: one function for each side of the response's head. Messages name the host and what to do; they repeat nothing that
+a peer sent, and no address that could hold a password.
 """
 
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TypeVar
 
 import anyio
@@ -20,7 +19,7 @@ from copilot_asgi.errors import (
     UpstreamUnavailable,
 )
 
-__all__ = ["NETWORK_ERRORS", "ProxyFailed", "after_head", "before_head", "cause", "idle", "mapped"]
+__all__ = ["NETWORK_ERRORS", "ProxyFailed", "after_head", "before_head", "cause", "idle"]
 
 _Error = TypeVar("_Error", bound=BaseException)
 
@@ -40,15 +39,6 @@ class ProxyFailed(httpx.ProxyError):
         super().__init__(f"{variable}: {reason}")
         self.variable = variable
         self.reason = reason
-
-
-@contextmanager
-def mapped(host: str, failure: Callable[[Exception, str], UpstreamError]) -> Iterator[None]:
-    """Raise what ``failure`` makes of a network error inside the block."""
-    try:
-        yield
-    except NETWORK_ERRORS as error:
-        raise failure(error, host) from error
 
 
 def before_head(error: Exception, host: str) -> UpstreamError:

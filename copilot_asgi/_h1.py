@@ -8,7 +8,7 @@ knows ``connect``, which covers finding, connecting and TLS; every other deadlin
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import chain, zip_longest
 from math import inf
 from typing import cast
@@ -216,11 +216,11 @@ class _Answer(httpx.AsyncByteStream):
             raise StopAsyncIteration
         return piece
 
-    async def receive(self) -> bytes:
+    def receive(self) -> Awaitable[bytes]:
         """The next piece, ``b""`` at the end. Raises ``httpx.TransportError``; cancelling it closes the connection."""
         if self._connection is None:
             raise httpx.ReadError("The response was given up.")
-        return await self._connection.receive(self._idle)
+        return self._connection.receive(self._idle)
 
     async def aclose(self) -> None:
         """Give the connection back, or close it. Does not wait; idempotent."""

@@ -62,7 +62,7 @@ class Connection(asyncio.Protocol):
             await self._news()
 
     async def receive(self, timeout: float = inf) -> bytes:
-        """The next piece of the body, ``b""`` at its end, within ``timeout`` seconds.
+        """What has come of the body since the last call, ``b""`` at its end, within ``timeout`` seconds.
 
         Raises ``httpx.TransportError``; cancelling it closes.
         """
@@ -73,9 +73,8 @@ class Connection(asyncio.Protocol):
                 if response.is_complete:
                     return b""
                 await self._news()
-        piece = response.pieces.popleft()
-        response.unread -= len(piece)
-        if self._paused and response.unread <= MAX_UNREAD // 2:
+        piece = response.take()
+        if self._paused:
             self._paused = False
             self._opened().resume_reading()
         return piece

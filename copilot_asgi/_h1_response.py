@@ -4,7 +4,6 @@ Rule: what is not certain is an error. The head is cut off by its bytes, so that
 and a byte behind the response is always seen; httptools reads the head's text and the chunks.
 """
 
-from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
 
@@ -53,7 +52,7 @@ class Response:
         self.status = 0
         self.version = ""
         self.headers: list[tuple[bytes, bytes]] = []
-        self.pieces: deque[bytes] = deque()
+        self.pieces: list[bytes] = []
         self.unread = 0
         self.persistent = False
         self.error: httpx.TransportError | None = None
@@ -106,6 +105,14 @@ class Response:
             self.persistent = False
             self.error = httpx.ReadError("The connection was lost.")
             self.error.__cause__ = cause
+
+    def take(self) -> bytes:
+        """All that was not read of the body; what came with one read of the socket is one object and stays it."""
+        pieces = self.pieces
+        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self.unread = 0
+        return piece
 
     # What the parser calls
 

@@ -5,6 +5,7 @@ What servers and hosts were measured to do decides the rules here: no server can
 ever; an unfinished response hangs the client of some servers.
 """
 
+from collections.abc import Awaitable
 from typing import Any
 
 import anyio
@@ -115,6 +116,10 @@ async def disconnected(receive: Any) -> None:
     await anyio.sleep_forever()
 
 
+async def _nothing() -> None:
+    """What need not be sent."""
+
+
 class Responder:
     """Sends parts as ASGI messages; ``started`` says that a head is out.
 
@@ -131,12 +136,13 @@ class Responder:
         self.sent = 0
         self.sending = False
 
-    async def send(self, part: Part) -> None:
+    def send(self, part: Part) -> Awaitable[None]:
         """Send one part; awaiting it is the back-pressure. Raises ``ClientDisconnected``."""
         if isinstance(part, Head):
-            await self._message(self._start(part))
-        elif part and not self._bodiless:
-            await self._message({"type": "http.response.body", "body": part, "more_body": True})
+            return self._message(self._start(part))
+        if part and not self._bodiless:
+            return self._message({"type": "http.response.body", "body": part, "more_body": True})
+        return _nothing()
 
     async def finish(self) -> None:
         """End the response; harmless when it has ended. Raises ``ClientDisconnected``."""
@@ -153,8 +159,9 @@ class Responder:
     def _start(self, head: Head) -> dict[str, object]:
         self.started = True
         headers = [pair for pair in head.headers if pair[0] not in _DROPPED]
-        if any(name == b"content-type" and value.startswith(_STREAM_TYPES) for name, value in headers):
-            headers += _STREAM_HEADERS
+        for name, value in head.headers:
+            if name == b"content-type" and value.startswith(_STREAM_TYPES):
+                headers += _STREAM_HEADERS
         return {"type": "http.response.start", "status": head.status, "headers": [*headers, *self.extra]}
 
     async def _message(self, message: dict[str, object]) -> None:

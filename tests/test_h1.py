@@ -398,7 +398,7 @@ async def test_a_slow_reader_holds_the_peer_back():
 
 
 async def test_pieces_come_as_they_were_read():
-    """Chunks that arrive together are one piece, and each read is a piece of its own."""
+    """Chunks that arrive together are one piece, and what comes later is a piece of its own."""
 
     async def play(connection: Connection) -> None:
         await connection.request()
@@ -413,6 +413,63 @@ async def test_pieces_come_as_they_were_read():
         assert [piece async for piece in response.stream] == [b"ab", b"c"]
         await response.aclose()
         assert len(idle(transport)) == 1
+
+
+async def test_what_waits_for_its_reader_comes_in_one_piece():
+    """Who takes long over a piece gets everything that came meanwhile at once."""
+
+    async def play(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(EVENT_STREAM)
+        for _ in range(3):
+            await connection.chunk(b"a")
+            await anyio.sleep(0.005)
+        await connection.chunk(b"")
+        await connection.gone()
+
+    async with serving(play) as server, engine() as transport:
+        response = await transport.handle_async_request(request(server.url))
+        await anyio.sleep(0.1)
+        assert [piece async for piece in response.stream] == [b"aaa"]
+        await response.aclose()
+        assert len(idle(transport)) == 1
+
+
+async def test_a_deadline_is_one_of_waiting():
+    """The time between pieces counts while somebody waits for one, and each wait has all of it."""
+
+    async def play(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(EVENT_STREAM)
+        await connection.chunk(b"a")
+        await anyio.sleep(0.02)
+        await connection.chunk(b"b")
+        await anyio.sleep(0.1)
+        await connection.chunk(b"c")
+        await connection.gone()
+
+    async with serving(play) as server, engine() as transport:
+        head = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+        answer = await transport.exchange(origin_of(httpx.URL(server.url)), head, b"", timeout=5, idle=0.06)
+        assert [await answer.receive(), await answer.receive()] == [b"a", b"b"]
+        await anyio.sleep(0.08)
+        assert await answer.receive() == b"c"
+        with pytest.raises(httpx.ReadTimeout):
+            await answer.receive()
+        await server.all_closed()
+
+
+async def test_a_head_that_does_not_come():
+    """Nothing is waited for beyond its time, and the connection is not used again."""
+
+    async def play(connection: Connection) -> None:
+        await connection.request()
+        await connection.gone()
+
+    async with serving(play) as server, engine() as transport:
+        with anyio.fail_after(5), pytest.raises(httpx.ReadTimeout):
+            await transport.exchange(origin_of(httpx.URL(server.url)), b"GET / HTTP/1.1\r\n\r\n", b"", timeout=0.02)
+        await server.all_closed()
 
 
 async def test_an_early_answer_to_a_large_request():

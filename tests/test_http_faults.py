@@ -310,3 +310,19 @@ async def test_a_failed_call_gives_its_place_back():
                 await call(client, server)
         async with serving(answering()) as good:
             assert await call(client, good) == b"ok"
+
+
+async def test_a_piece_that_decodes_to_nothing():
+    """The head of a compressed body is not taken for the end of the body."""
+    body = gzip.compress(b"hello")
+
+    async def play(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(HEAD + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(body))
+        await connection.send(body[:10])
+        await anyio.sleep(0.02)
+        await connection.send(body[10:])
+        await connection.gone()
+
+    async with serving(play) as server, client_of(Timeouts()) as client:
+        assert await call(client, server) == b"hello"

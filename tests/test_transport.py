@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from faulty_server import EVENT_STREAM, OK, Connection, FaultyServer, answering, serving
 
-from copilot_asgi._guards import GuardedTransport
 from copilot_asgi._calls import Timeouts
+from copilot_asgi._guards import GuardedTransport
 from copilot_asgi._http import HttpClient
 from copilot_asgi._transport import EnvironmentTransport, chosen_engine, default_transport, ssl_context
 from copilot_asgi.config import Engine

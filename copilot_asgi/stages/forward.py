@@ -1,15 +1,22 @@
 """Ask upstream and pass its answer on, piece by piece as it comes. The innermost handler of the pipeline."""
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import anyio
 
 from copilot_asgi.errors import ConfigError, MalformedResponse, UpstreamStatus, UpstreamThrottled, UpstreamUnauthorized
 from copilot_asgi.exchange import Exchange, Head, Headers, Send
 from copilot_asgi.secret import redact
 from copilot_asgi.wire.error_body import is_auth_failure, is_throttling
 
+if TYPE_CHECKING:
+    from copilot_asgi._calls import ResponseStream
+
 __all__ = ["forward"]
 
 ERROR_LIMIT = 64 * 1024
+END_GRACE = 0.5  # seconds that upstream gets to end a response after its terminal event
 
 # What a client may see of upstream's headers; everything else stays here.
 _PASSED_ON = frozenset({b"content-type", b"retry-after", b"x-github-request-id", b"x-should-retry"})
@@ -28,17 +35,25 @@ async def forward(exchange: Exchange, send: Send) -> None:
         if response.status != 200:
             raise _failure(response.status, response.headers, await response.read(ERROR_LIMIT))
         await send(Head(200, passed_on(response.headers)))
+        stream = exchange.stream
+        while piece := await response.receive():
+            await send(piece)
+            if stream is not None and stream.done:
+                await _see_off(response, send)
+                break
+
+
+async def _see_off(response: "ResponseStream", send: Send) -> None:
+    """Let a response end whose terminal event has come, so that its connection can be kept."""
+    with anyio.move_on_after(END_GRACE):
         while piece := await response.receive():
             await send(piece)
 
 
 def passed_on(headers: Headers) -> Headers:
     """Those of upstream's headers that a client may see; one that holds what looks like a token is not among them."""
-    return tuple(
-        pair
-        for pair in headers
-        if (pair[0] in _PASSED_ON or pair[0].startswith(_PASSED_ON_PREFIXES)) and _is_harmless(pair[1])
-    )
+    passed = [pair for pair in headers if pair[0] in _PASSED_ON or pair[0].startswith(_PASSED_ON_PREFIXES)]
+    return tuple([pair for pair in passed if _is_harmless(pair[1])])
 
 
 @lru_cache(maxsize=256)  # most are the same in every answer

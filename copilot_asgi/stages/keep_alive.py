@@ -111,7 +111,7 @@ class _Line:
         self._scope = scope
         self._begun = False
         self._pinging: anyio.Event | None = None
-        self._ping_scope = anyio.CancelScope()
+        self._ping_scope: anyio.CancelScope | None = None
 
     async def __call__(self, part: Part) -> None:
         if self._pinging is not None:
@@ -131,12 +131,11 @@ class _Line:
         """Send one ping, after a head if there was none."""
         self._pinging = anyio.Event()
         try:
-            with self._ping_scope:
+            with anyio.CancelScope() as self._ping_scope:
                 if not self._begun:
                     self._begun = True
                     await self._send(STREAM_HEAD)
                 await self._send(self._ping)
-                self._ping_scope = anyio.CancelScope()
         except Exception as failure:  # noqa: BLE001 - whatever it is, the call that it belongs to raises it
             self.failure = failure
             self._scope.cancel()
@@ -153,6 +152,7 @@ class _Line:
         try:
             await pinging.wait()
         finally:
-            self._ping_scope.cancel()
+            if self._ping_scope is not None:
+                self._ping_scope.cancel()
             with anyio.CancelScope(shield=True):
                 await pinging.wait()

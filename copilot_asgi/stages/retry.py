@@ -4,6 +4,7 @@ Sits around the lease, so that every try takes its own token.
 """
 
 from collections import Counter
+from collections.abc import Awaitable
 
 import anyio
 
@@ -30,10 +31,10 @@ class Retry:
         self._budget.deposit()
         started = False
 
-        async def watched(part: Part) -> None:
+        def watched(part: Part) -> Awaitable[None]:
             nonlocal started
             started = True
-            await send(part)
+            return send(part)
 
         failures: Counter[bool] | None = None
         while True:

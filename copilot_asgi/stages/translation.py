@@ -7,8 +7,8 @@ status.
 
 import re
 import time
-
-import anyio
+from collections.abc import Awaitable
+from functools import lru_cache
 
 from copilot_asgi.errors import MalformedResponse, ResponseTooLarge, TranslationError, UpstreamTimeout
 from copilot_asgi.exchange import Exchange, Handler, Head, Headers, Part, Request, Send, header
@@ -16,6 +16,7 @@ from copilot_asgi.native import plan_native
 from copilot_asgi.plan import ANSWER_LIMIT, EVENT_STREAM, Plan
 from copilot_asgi.routing import Route
 from copilot_asgi.translated import plan_translated
+from copilot_asgi.wire.dialect import Dialect
 from copilot_asgi.wire.stream import StreamMender
 
 __all__ = ["Translation"]
@@ -23,12 +24,9 @@ __all__ = ["Translation"]
 # A client chooses the names of its fields; a header takes none but these characters.
 _UNSPEAKABLE = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
-# Upstream gets this long, in seconds, to end a response whose terminal event has come: so its connection can be kept.
-END_GRACE = 0.5
-
-# Keep-alive comments do not count as an answer: after so many seconds without an event a stream is given up.
+# Keep-alive comments do not count as an answer: at one that comes so many seconds after the last event a stream is
+# given up. Where nothing comes at all the network's own deadline holds.
 EVENT_TIMEOUT = 600.0
-DEADLINE_STEP = 1.0  # seconds; moving a deadline costs more than passing an event on
 
 
 class Translation:
@@ -78,17 +76,20 @@ class _Client:
     def accept(self, head: Head, kind: bytes) -> None:
         """Take upstream's head; the content type decides how the body is read. Raises ``MalformedResponse``."""
         _expect(head, kind)
-        passed = tuple(pair for pair in head.headers if pair[0] != b"content-type")
+        passed = [pair for pair in head.headers if pair[0] != b"content-type"]
         self._head = Head(200, (*passed, *self._ours))
 
-    async def send(self, piece: bytes) -> None:
+    def send(self, piece: bytes) -> Awaitable[None]:
         """Send a piece of body, after the head."""
-        if not piece:
-            return
-        if self._head is not None:
+        if piece and self._head is None:
+            return self._send(piece)
+        return self._begin(piece)
+
+    async def _begin(self, piece: bytes) -> None:
+        if piece and self._head is not None:
             head, self._head = self._head, None
             await self._send(head)
-        await self._send(piece)
+            await self._send(piece)
 
 
 def _is_native(request: Request, route: Route) -> bool:
@@ -99,50 +100,47 @@ def _is_native(request: Request, route: Route) -> bool:
 
 def _told(route: Route, plan: Plan) -> Headers:
     """Headers that say what answered, and which fields it never saw. Names of fields only, never values."""
-    way = "native" if plan.native else f"translated; dialect={route.dialect.value}"
-    told = [(b"x-copilot-asgi-model", route.model.id.encode()), (b"x-copilot-asgi-route", way.encode())]
+    told = _answered_by(route.model.id, route.dialect, native=plan.native)
+    if not plan.losses:
+        return told
     dropped = list(dict.fromkeys(_UNSPEAKABLE.sub("?", loss.field)[:100] for loss in plan.losses))
-    if dropped:
-        told.append((b"x-copilot-asgi-dropped", ", ".join(dropped).encode()[:1024]))
-    return tuple(told)
+    return (*told, (b"x-copilot-asgi-dropped", ", ".join(dropped).encode()[:1024]))
+
+
+@lru_cache(maxsize=256)  # of one model every answer says the same
+def _answered_by(model: str, dialect: Dialect, *, native: bool) -> Headers:
+    way = "native" if native else f"translated; dialect={dialect.value}"
+    return (b"x-copilot-asgi-model", model.encode()), (b"x-copilot-asgi-route", way.encode())
 
 
 async def _stream(mender: StreamMender, client: _Client, exchange: Exchange, call_next: Handler) -> None:
-    with anyio.CancelScope(deadline=anyio.current_time() + EVENT_TIMEOUT) as scope:
-        await call_next(exchange, _Pieces(mender, client, scope))
-    if scope.cancelled_caught and not mender.done:
-        raise UpstreamTimeout("GitHub Copilot kept the stream open for ten minutes without an event.")
+    await call_next(exchange, _Pieces(mender, client))
     await client.send(mender.finish())
 
 
 class _Pieces:
-    """A ``Send`` that turns piece by piece; the deadline of ``scope`` follows the events, about a second behind."""
+    """A ``Send`` that turns piece by piece, and notices when none of them brings an event."""
 
-    def __init__(self, mender: StreamMender, client: _Client, scope: anyio.CancelScope) -> None:
+    def __init__(self, mender: StreamMender, client: _Client) -> None:
         self._mender = mender
         self._client = client
-        self._scope = scope
         self._events = 0
-        self._moved = time.monotonic()
+        self._since = time.monotonic()
 
-    async def __call__(self, part: Part) -> None:
+    def __call__(self, part: Part) -> Awaitable[None]:
         if isinstance(part, Head):
             self._client.accept(part, EVENT_STREAM)
-            return
-        await self._client.send(self._mender.feed(part))
-        if self._mender.events != self._events:
-            self._postpone()
+            return self._client.send(b"")
+        piece = self._mender.feed(part)
+        self._check_time()
+        return self._client.send(piece)
 
-    def _postpone(self) -> None:
+    def _check_time(self) -> None:
         now = time.monotonic()
-        if self._mender.done:
-            self._scope.deadline = anyio.current_time() + END_GRACE
-        elif now >= self._moved + DEADLINE_STEP:
-            self._moved = now
-            self._scope.deadline = anyio.current_time() + EVENT_TIMEOUT
-        else:
-            return
-        self._events = self._mender.events
+        if self._mender.events != self._events:
+            self._events, self._since = self._mender.events, now
+        elif now - self._since >= EVENT_TIMEOUT and not self._mender.done:
+            raise UpstreamTimeout("GitHub Copilot kept the stream open for ten minutes without an event.")
 
 
 class _Whole:
