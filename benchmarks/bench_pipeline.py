@@ -7,15 +7,13 @@ stages, compared round by round. What the stages add that nobody configured is t
 configured" and "those that answer".
 """
 
-import argparse
 import asyncio
-import json
-import platform
-import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
+
+from report import Column, Row, arguments, median, publish
 
 from copilot_asgi import (
     Arrival,
@@ -41,6 +39,7 @@ from copilot_asgi.ledger.memory import MemoryLedger
 from copilot_asgi.pipeline import compose
 from copilot_asgi.routing import Route
 from copilot_asgi.stack import Stack
+from copilot_asgi.upstream.client import Opened
 from copilot_asgi.wire.dialect import Dialect
 from copilot_asgi.wire.models import Model
 
@@ -119,44 +118,47 @@ def only(stages: Stack, names: Collection[str]) -> tuple[Stage, ...]:
     return tuple(stage for name, stage in stages.named if stage is not None and name in names)
 
 
-def make(id: str) -> Exchange:
+def make(id: str, opened: Opened) -> Exchange:
     """An exchange as it is behind the route."""
     arrival = Arrival(client="127.0.0.1", headers=((b"x-api-key", KEY.encode()),))
     request = Request.decode(Dialect.CHAT, arrival.headers, BODY % b"true")
     exchange = Exchange(id=id, received_at=time.monotonic(), arrival=arrival, request=request)
     exchange.caller = Caller(name="local")
+    exchange.opened = opened
     exchange.account = Account(login="octocat", github_token=Secret("t"))
     exchange.route = Route(model=MODEL, dialect=Dialect.CHAT)
     return exchange
 
 
-async def cpu(handler: Handler, id: str, count: int) -> float:
+async def cpu(handler: Handler, id: str, count: int, opened: Opened) -> float:
     """Microseconds of CPU for one exchange."""
     start = time.process_time()
     for _ in range(count):
-        await handler(make(id), forget)
+        await handler(make(id, opened), forget)
     return (time.process_time() - start) / count * 1e6
 
 
-async def measure(setups: dict[str, Sequence[Stage]]) -> dict[str, list[tuple[float, float]]]:
+async def measure(setups: dict[str, Sequence[Stage]], rounds: int) -> dict[str, list[tuple[float, float]]]:
     """For each setup and round: microseconds a request, and a chunk."""
     handlers = {name: compose(stages, answer) for name, stages in setups.items()}
+    upstream = Upstream(Settings(max_streams=100))
+    opened = await upstream.opened()
     for handler in handlers.values():
-        await cpu(handler, "short", REQUESTS // 4)
+        await cpu(handler, "short", REQUESTS // 4, opened)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in setups}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, handler in handlers.items():
-            request = await cpu(handler, "short", REQUESTS)
-            stream = await cpu(handler, "long", REQUESTS // 10)
+            request = await cpu(handler, "short", REQUESTS, opened)
+            stream = await cpu(handler, "long", REQUESTS // 10, opened)
             found[name].append((request, (stream - request) / (CHUNKS - 1)))
+    await upstream.aclose()
     return found
 
 
 def main() -> None:
     """Measure the setups in turn, round after round."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the table as JSON, too")
-    file = parser.parse_args().json
+    chosen = arguments(__doc__).parse_args()
+    rounds = 1 if chosen.quick else ROUNDS
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         every, plain = all_stages(directory), unconfigured(directory)
@@ -167,29 +169,33 @@ def main() -> None:
             "nothing configured": only(plain, LOCAL),
             "all stages": only(every, LOCAL),
         }
-        found = asyncio.run(measure(setups))
+        found = asyncio.run(measure(setups, rounds))
     base = found["no stages"]
-    rows = []
-    print(f"Python {platform.python_version()}, medians of {ROUNDS} rounds, microseconds of CPU")
-    print(f"{'setup':20}{'stages':>7}{'request':>10}{'added':>9}{'chunk':>9}{'added':>9}")
-    for name, rounds in found.items():
-        pairs = list(zip(rounds, base, strict=True))
-        row = {
-            "setup": name,
-            "stages": len(setups[name]),
-            "request": statistics.median(request for request, _ in rounds),
-            "request_added": statistics.median(mine[0] - none[0] for mine, none in pairs),
-            "chunk": statistics.median(chunk for _, chunk in rounds),
-            "chunk_added": statistics.median(mine[1] - none[1] for mine, none in pairs),
-        }
-        rows.append(row)
-        print(
-            f"{row['setup']:20}{row['stages']:>7}{row['request']:>10.1f}{row['request_added']:>9.1f}"
-            f"{row['chunk']:>9.2f}{row['chunk_added']:>9.2f}"
-        )
-    if file is not None:
-        file.write_text(json.dumps({"python": platform.python_version(), "rows": rows}, indent=2) + "\n")
+    rows = [row(name, len(setups[name]), mine, base) for name, mine in found.items()]
+    publish("pipeline", f"Microseconds of CPU, medians of {rounds} rounds", COLUMNS, rows, chosen.json)
 
+
+def row(name: str, stages: int, mine: list[tuple[float, float]], base: list[tuple[float, float]]) -> Row:
+    """The medians of one setup, and what it adds to ``base`` in the same round."""
+    pairs = list(zip(mine, base, strict=True))
+    return {
+        "setup": name,
+        "stages": stages,
+        "request": median(request for request, _ in mine),
+        "request_added": median(own[0] - none[0] for own, none in pairs),
+        "chunk": median(chunk for _, chunk in mine),
+        "chunk_added": median(own[1] - none[1] for own, none in pairs),
+    }
+
+
+COLUMNS = (
+    Column("setup", "setup"),
+    Column("stages", "stages", "{:.0f}"),
+    Column("request", "a request"),
+    Column("request_added", "added"),
+    Column("chunk", "a chunk", "{:.2f}"),
+    Column("chunk_added", "added", "{:.2f}"),
+)
 
 if __name__ == "__main__":
     main()
