@@ -14,13 +14,24 @@ import httpx
 from msgspec import Struct
 
 from copilot_asgi._failures import NETWORK_ERRORS, after_head, before_head
-from copilot_asgi._guards import CLOSE_TIMEOUT
 from copilot_asgi.errors import MalformedResponse, ResponseTooLarge, StreamInterrupted, UpstreamError, UpstreamTimeout
 from copilot_asgi.exchange import Headers, header
 from copilot_asgi.wire.inflate import Decoder, decoder
 
-__all__ = ["Answer", "DirectEngine", "Draft", "Origin", "ResponseStream", "Timeouts", "exchange", "handle", "origin_of"]
+__all__ = [
+    "CLOSE_TIMEOUT",
+    "Answer",
+    "DirectEngine",
+    "Draft",
+    "Origin",
+    "ResponseStream",
+    "Timeouts",
+    "exchange",
+    "handle",
+    "origin_of",
+]
 
+CLOSE_TIMEOUT = 2.0  # seconds that closing may take, shielded from cancellation
 INFLATE_LIMIT = 64 * 1024 * 1024  # bytes that may come out of a compressed stream
 _VERSIONS = {None, b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2"}  # None: the engine does not say
 _PORTS = {"http": 80, "https": 443}

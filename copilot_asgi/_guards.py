@@ -14,9 +14,10 @@ import anyio
 import httpcore
 import httpx
 
-__all__ = ["CLOSE_TIMEOUT", "GuardedTransport"]
+from copilot_asgi._calls import CLOSE_TIMEOUT
 
-CLOSE_TIMEOUT = 2.0  # seconds that closing may take, shielded from cancellation
+__all__ = ["GuardedTransport"]
+
 MAX_IDLE_CONNECTIONS = 64
 IDLE_EXPIRY = 30.0  # seconds
 

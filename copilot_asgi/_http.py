@@ -18,8 +18,7 @@ import httpx
 from anyio.lowlevel import current_token
 from msgspec import Struct
 
-from copilot_asgi._calls import Draft, ResponseStream, Timeouts, exchange, handle
-from copilot_asgi._guards import CLOSE_TIMEOUT
+from copilot_asgi._calls import CLOSE_TIMEOUT, Draft, ResponseStream, Timeouts, exchange, handle
 from copilot_asgi._transport import default_transport, direct_engine
 from copilot_asgi.config import Engine
 from copilot_asgi.errors import ConfigError, Overloaded, UpstreamTimeout

@@ -17,7 +17,6 @@ import httpx
 
 from copilot_asgi._calls import DirectEngine
 from copilot_asgi._failures import ProxyFailed, cause
-from copilot_asgi._guards import GuardedTransport
 from copilot_asgi.config import Engine, is_loopback
 from copilot_asgi.errors import ConfigError
 
@@ -32,7 +31,7 @@ def default_transport(engine: Engine, *, on_asyncio: bool) -> httpx.AsyncBaseTra
     Raises ``ConfigError`` when ``SSL_CERT_FILE`` names no certificates, or the ``engine`` cannot be used here.
     """
     context = ssl_context()
-    direct = _h1(context) if chosen_engine(engine, on_asyncio=on_asyncio) is Engine.H1 else GuardedTransport(context)
+    direct = _h1(context) if chosen_engine(engine, on_asyncio=on_asyncio) is Engine.H1 else _guarded(context)
     return EnvironmentTransport(context, direct, proxies=getproxies(), bypass=lambda host: bool(proxy_bypass(host)))
 
 
@@ -58,6 +57,13 @@ def _h1(context: ssl.SSLContext) -> httpx.AsyncBaseTransport:
     from copilot_asgi._h1 import H1Transport
 
     return H1Transport(context)
+
+
+def _guarded(context: ssl.SSLContext, *, proxy: httpx.Proxy | None = None) -> httpx.AsyncBaseTransport:
+    # Not loaded with this module: half of the time that opening takes, and 10 MB, for what h1 does not need.
+    from copilot_asgi._guards import GuardedTransport
+
+    return GuardedTransport(context, proxy=proxy)
 
 
 def ssl_context() -> ssl.SSLContext:
@@ -134,9 +140,9 @@ class EnvironmentTransport(httpx.AsyncBaseTransport):
         port = url.port or {"http": 80}.get(url.scheme, 443)
         return None if self._bypass(f"{url.host}:{port}") else scheme
 
-    def _through(self, variable: str, url: str) -> httpx.AsyncHTTPTransport:
+    def _through(self, variable: str, url: str) -> httpx.AsyncBaseTransport:
         try:
-            return GuardedTransport(self._context, proxy=httpx.Proxy(url if "://" in url else f"http://{url}"))
+            return _guarded(self._context, proxy=httpx.Proxy(url if "://" in url else f"http://{url}"))
         except ImportError:
             raise ConfigError(f"{variable} names a SOCKS proxy. Install httpx[socks] to use one.") from None
         except (ValueError, httpx.InvalidURL):
