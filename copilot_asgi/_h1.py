@@ -21,7 +21,7 @@ from copilot_asgi._h1_connection import Connection
 
 __all__ = ["H1Transport"]
 
-MAX_IDLE = 64  # connections kept for one origin
+MAX_IDLE = 256  # connections kept for one origin; each for a while only
 IDLE_EXPIRY = 30.0  # seconds that a connection is kept
 STAGGER = 0.25  # seconds after which the next address is tried beside the last one (RFC 8305)
 

@@ -6,7 +6,7 @@ every response is finished, cancellation always goes on.
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from traceback import format_exception
@@ -190,7 +190,7 @@ class CopilotApp:
             logger.error("%s: unexpected error\n%s", visit.id, redact("".join(format_exception(error))))  # noqa: TRY400
             await visit.fail(CopilotASGIError(f"An unexpected error happened. The log has it under {visit.id}."))
 
-    async def _serve(self, visit: Visit) -> None:
+    def _serve(self, visit: Visit) -> Awaitable[None]:
         call, target = visit.call, visit.target
         check_framing(call.headers)
         check_host(header(call.headers, b"host") or b"", self._allowed_hosts)
@@ -201,13 +201,12 @@ class CopilotApp:
         methods = target.endpoint.methods
         if call.method == "OPTIONS":
             answer = partial(visit.responder.respond, 204, options_headers(methods, origin), b"")
-            await self._in_flight.run(visit, answer, always=True)
-            return
+            return self._in_flight.run(visit, answer, always=True)
         if call.method not in methods:
             raise MethodNotAllowed(f"Use {' or '.join(methods)} here, not {call.method[:20]}.", allow=methods)
         # While streams come to their end operators can still look and decide, but we are not ready for more.
         is_query = target.endpoint.name in self._queries and target.endpoint.name != "readyz"
-        await self._in_flight.run(visit, partial(self._answer, visit, target), always=is_query)
+        return self._in_flight.run(visit, partial(self._answer, visit, target), always=is_query)
 
     async def _answer(self, visit: Visit, target: Target) -> None:
         body = await self._read_body(visit) if "POST" in target.endpoint.methods else b""

@@ -215,12 +215,16 @@ class Exchange:
 class Handler(Protocol):
     """What a stage calls next."""
 
-    async def __call__(self, exchange: Exchange, send: Send) -> None:
+    def __call__(self, exchange: Exchange, send: Send) -> Awaitable[None]:
         """Answer the exchange through ``send``; return when the response is complete."""
 
 
 class Stage(Protocol):
-    """One step of the pipeline."""
+    """One step of the pipeline: an async function, as a rule.
 
-    async def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
+    One that does nothing after ``call_next`` may be a plain function that returns what that returns: then no frame of
+    its own is kept for as long as the answer streams.
+    """
+
+    def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> Awaitable[None]:
         """Do this step's work around ``call_next``, or refuse by raising, or answer through ``send``."""

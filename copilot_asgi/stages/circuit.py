@@ -54,31 +54,26 @@ class BreakCircuit:
         assert exchange.route is not None
         asked = exchange.account.key, exchange.route.model.id
         deadline = self._clock() + self._max_wait
-        while not await self._called(asked, deadline, exchange, send, call_next):
-            pass
+        while True:  # again, with everything given back, if a circuit opened while we queued for a place
+            permits: list[Permit] = []
+            try:
+                for key in self._circuits.concerning(*asked):
+                    # One by one: those in hand are released if the next is refused.
+                    permits.append(await self._permit(key, deadline))  # noqa: PERF401
+                async with self._place(exchange):
+                    if self._circuits.still(permits, *asked, self._clock(), deadline=deadline):
+                        return await call_next(exchange, self._watching(send, permits) if permits else send)
+            except UpstreamError as error:
+                self._note(error, asked)  # before the permits are free again
+                raise
+            finally:
+                for permit in permits:
+                    self._circuits.release(permit)
 
-    async def _called(
-        self, asked: tuple[str, str], deadline: float, exchange: Exchange, send: Send, call_next: Handler
-    ) -> bool:
-        """Make the call; or give everything back, and ``False``, if a circuit opened while we queued for a place."""
-        permits: list[Permit] = []
-        try:
-            for key in self._circuits.concerning(*asked):
-                # One by one: those in hand are released if the next is refused.
-                permits.append(await self._permit(key, deadline))  # noqa: PERF401
-            async with self._place(exchange):
-                if not self._circuits.still(permits, *asked, self._clock(), deadline=deadline):
-                    return False
-                await call_next(exchange, self._watching(send, permits) if permits else send)
-                return True
-        except UpstreamError as error:
-            refusal = read_refusal(error, self._wall())
-            if refusal is not None:  # noted before the permits are free again
-                self._circuits.refused(*asked, refusal, self._clock())
-            raise
-        finally:
-            for permit in permits:
-                self._circuits.release(permit)
+    def _note(self, error: UpstreamError, asked: tuple[str, str]) -> None:
+        refusal = read_refusal(error, self._wall())
+        if refusal is not None:
+            self._circuits.refused(*asked, refusal, self._clock())
 
     async def _permit(self, key: Key, deadline: float) -> Permit:
         """Leave to pass the circuit of ``key``, when it is our turn. Raises ``CircuitOpen``."""

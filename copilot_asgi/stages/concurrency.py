@@ -4,6 +4,7 @@ Rule: a place is held until the last byte, and comes back exactly once, whicheve
 """
 
 import threading
+from collections.abc import Awaitable
 from functools import partial
 
 from copilot_asgi.errors import RateLimited
@@ -26,15 +27,16 @@ class LimitConcurrency:
         self._lock = threading.Lock()
         self._under_way: dict[str, int] = {}
 
-    async def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
+    def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> Awaitable[None]:
         """Raises ``RateLimited`` when no place comes free in time, or too many wait for one."""
         caller = exchange.caller
         assert caller is not None
         limit = self._limit if caller.max_concurrent is None else caller.max_concurrent
         if not limit:
-            await call_next(exchange, send)
-            return
-        key = f"concurrent:{caller.name}"
+            return call_next(exchange, send)
+        return self._limited(f"concurrent:{caller.name}", limit, exchange, send, call_next)
+
+    async def _limited(self, key: str, limit: int, exchange: Exchange, send: Send, call_next: Handler) -> None:
         await self._queue.enter(key, partial(self._take, key, limit))
         try:
             await call_next(exchange, send)

@@ -6,7 +6,7 @@ way.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
 import anyio
@@ -41,11 +41,13 @@ class KeepAlive:
         self._interval = interval
         self._watch: LoopLocal[_Watch] = LoopLocal("copilot_asgi_keep_alive")
 
-    async def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
+    def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> Awaitable[None]:
         """Raises what the rest of the pipeline raises, and what sending a ping raised."""
-        if not exchange.request.stream or exchange.dialect not in PINGS:
-            await call_next(exchange, send)
-            return
+        if exchange.request.stream and exchange.dialect in PINGS:
+            return self._kept_alive(exchange, send, call_next)
+        return call_next(exchange, send)
+
+    async def _kept_alive(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
         with anyio.CancelScope() as scope:
             line = _Line(send, PINGS[exchange.dialect], scope)
             watch = self._watching()

@@ -3,6 +3,8 @@
 Rule: what counts is the model that was chosen, so no spelling, alias or family name goes round it.
 """
 
+from collections.abc import Awaitable
+
 from copilot_asgi.callers.permitted import permitted
 from copilot_asgi.errors import Forbidden
 from copilot_asgi.exchange import Exchange, Handler, Send
@@ -10,7 +12,7 @@ from copilot_asgi.exchange import Exchange, Handler, Send
 __all__ = ["permit_models"]
 
 
-async def permit_models(exchange: Exchange, send: Send, call_next: Handler) -> None:
+def permit_models(exchange: Exchange, send: Send, call_next: Handler) -> Awaitable[None]:
     """Hand on what the caller may use; raises ``Forbidden`` for the rest. Stands after the choice of the route."""
     caller, route = exchange.caller, exchange.route
     assert route is not None
@@ -20,4 +22,4 @@ async def permit_models(exchange: Exchange, send: Send, call_next: Handler) -> N
             code="model_not_allowed",
             param="model",
         )
-    await call_next(exchange, send)
+    return call_next(exchange, send)

@@ -45,7 +45,8 @@ class Translation:
         exchange.request, exchange.turn, exchange.stream = plan.request, plan.turn, plan.stream
         client = _Client(plan, exchange, send)
         if plan.request.stream and plan.stream is not None:
-            await _stream(plan.stream, client, exchange, call_next)
+            await call_next(exchange, _Pieces(plan.stream, client))
+            await client.send(plan.stream.finish())
         else:
             whole = _Whole(client)
             await call_next(exchange, whole)
@@ -111,11 +112,6 @@ def _told(route: Route, plan: Plan) -> Headers:
 def _answered_by(model: str, dialect: Dialect, *, native: bool) -> Headers:
     way = "native" if native else f"translated; dialect={dialect.value}"
     return (b"x-copilot-asgi-model", model.encode()), (b"x-copilot-asgi-route", way.encode())
-
-
-async def _stream(mender: StreamMender, client: _Client, exchange: Exchange, call_next: Handler) -> None:
-    await call_next(exchange, _Pieces(mender, client))
-    await client.send(mender.finish())
 
 
 class _Pieces:
