@@ -2,7 +2,8 @@
 
 Run it:  python benchmarks/bench_translate.py [--json FILE]
 For each direction it prints microseconds an upstream event (median of interleaved rounds) for a stream of 100 and of
-1,000 events, and the ratio of the two: 1.0 is linear. The last row is the native route, for scale.
+1,000 events, and the ratio of the two: 1.0 is linear. The last rows are the native route, for scale, with one event in
+a read and with ten.
 """
 
 import argparse
@@ -29,6 +30,8 @@ from copilot_asgi.translate.ids import ToolNames
 from copilot_asgi.translated import CLIENTS, UPSTREAMS, Relay
 from copilot_asgi.wire.chat_stream import ChatStream
 from copilot_asgi.wire.dialect import Dialect
+from copilot_asgi.wire.messages import MessagesStream
+from copilot_asgi.wire.responses import ResponsesStream
 from copilot_asgi.wire.sse import EventSplitter
 from copilot_asgi.wire.stream import StreamMender
 
@@ -64,19 +67,22 @@ def relay(client: Dialect, upstream: Dialect) -> StreamMender:
     return Relay(UPSTREAMS[upstream].decoder(names=ToolNames()), encoder, side.closing)
 
 
-def native() -> StreamMender:
-    """What stands between two who speak chat."""
-    return ChatStream("m", include_usage=True, created=1, id="chatcmpl-1")
+NATIVE: dict[Dialect, Callable[[], StreamMender]] = {
+    Dialect.CHAT: lambda: ChatStream("m", include_usage=True, created=1, id="chatcmpl-1"),
+    Dialect.MESSAGES: lambda: MessagesStream(context_management=False),
+    Dialect.RESPONSES: ResponsesStream,
+}
 
 
-def timed(make: Callable[[], StreamMender], pieces: list[bytes]) -> float:
-    """Microseconds a piece."""
+def timed(make: Callable[[], StreamMender], events: list[bytes], *, a_read: int) -> float:
+    """Microseconds an event, of which each read brings some."""
     mender = make()
+    reads = [b"".join(events[at : at + a_read]) for at in range(0, len(events), a_read)]
     start = time.perf_counter()
-    for piece in pieces:
-        mender.feed(piece)
+    for read in reads:
+        mender.feed(read)
     mender.finish()
-    return (time.perf_counter() - start) / len(pieces) * 1e6
+    return (time.perf_counter() - start) / len(events) * 1e6
 
 
 def main() -> None:
@@ -84,26 +90,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     chosen = parser.parse_args()
-    rows: dict[str, tuple[Callable[[], StreamMender], Dialect]] = {}
+    rows: dict[str, tuple[Callable[[], StreamMender], Dialect, int]] = {}
     for upstream in DIALECTS:
         for client in DIALECTS:
             if client is not upstream:
-                rows[f"{upstream.value} -> {client.value}"] = partial(relay, client, upstream), upstream
-    rows["chat, native"] = native, Dialect.CHAT
+                rows[f"{upstream.value} -> {client.value}"] = partial(relay, client, upstream), upstream, 1
+    for a_read, label in ((1, "native"), (10, "native, ten a read")):
+        rows |= {f"{dialect.value}, {label}": (make, dialect, a_read) for dialect, make in NATIVE.items()}
     streams = {(dialect, length): upstream_stream(dialect, length) for dialect in DIALECTS for length in LENGTHS}
     times: dict[str, dict[int, list[float]]] = {name: {length: [] for length in LENGTHS} for name in rows}
     for _ in range(ROUNDS):
-        for name, (make, dialect) in rows.items():
+        for name, (make, dialect, a_read) in rows.items():
             for length in LENGTHS:
-                times[name][length].append(timed(make, streams[dialect, length]))
+                times[name][length].append(timed(make, streams[dialect, length], a_read=a_read))
     print(f"microseconds an event, medians of {ROUNDS} rounds")
-    print(f"{'upstream -> client':24} {LENGTHS[0]:>8} {LENGTHS[1]:>8}  growth")
+    print(f"{'upstream -> client':30} {LENGTHS[0]:>8} {LENGTHS[1]:>8}  growth")
     figures = {}
     for name, each in times.items():
         short, long = (statistics.median(each[length]) for length in LENGTHS)
         growth = statistics.median(b / a for a, b in zip(each[LENGTHS[0]], each[LENGTHS[1]], strict=True))
         figures[name] = {"short": short, "long": long, "growth": growth}
-        print(f"{name:24} {short:8.2f} {long:8.2f}  x {growth:.2f}")
+        print(f"{name:30} {short:8.2f} {long:8.2f}  x {growth:.2f}")
     if chosen.json:
         chosen.json.write_text(json.dumps(figures, indent=2))
 

@@ -243,7 +243,7 @@ class Relay:
 
     def _encoded(self, events: list[Event]) -> bytes:
         self.events += len(events)
-        self.complete = self.complete or any(isinstance(event, Finished) for event in events)
+        self.complete = self.complete or _is_complete(events)
         self.done = self.complete or self._decoder.done
         return b"".join([self._encoder.encode(event) for event in events])
 
@@ -283,5 +283,10 @@ class Collected:
     def _collect(self, events: list[Event]) -> None:
         self._collected += events
         self.events += len(events)
-        self.complete = self.complete or any(isinstance(event, Finished) for event in events)
+        self.complete = self.complete or _is_complete(events)
         self.done = self.complete or self._decoder.done
+
+
+def _is_complete(events: list[Event]) -> bool:
+    """Whether these are the last events of an answer: nothing follows its end."""
+    return bool(events) and isinstance(events[-1], Finished)

@@ -29,7 +29,7 @@ from copilot_asgi.translate.events import (
 from copilot_asgi.translate.ids import ToolNames
 from copilot_asgi.wire.chat_shapes import ToolCall, winning_reason
 from copilot_asgi.wire.chat_tools import OpenCall, OpenCalls
-from copilot_asgi.wire.shallow import NOT_JSON
+from copilot_asgi.wire.shallow import NOT_JSON, is_null
 
 __all__ = ["Assembly", "read_usage"]
 
@@ -70,6 +70,8 @@ def read_usage(usage: msgspec.Raw) -> Usage | None:
 
     Some upstreams count thinking beside the completion and not within it, which the total gives away.
     """
+    if is_null(usage):
+        return None
     try:
         found = _usage_decoder.decode(usage)
     except NOT_JSON:
@@ -125,16 +127,13 @@ class Assembly:
         return events
 
     def start(self, *, id: str, model: str, seed: str) -> None:
-        """Begin, once. ``seed`` goes into the ids of calls that upstream gave none."""
-        if not self.started:
-            self.started = True
-            self._open_calls = OpenCalls(seed)
-            self._events.append(Started(id=id, model=model))
+        """Begin. ``seed`` goes into the ids of calls that upstream gave none."""
+        self.started = True
+        self._open_calls = OpenCalls(seed)
+        self._events.append(Started(id=id, model=model))
 
     def text(self, kind: Kind, text: str) -> None:
-        """A piece of text, refusal or thinking."""
-        if not text:
-            return
+        """A piece of text, refusal or thinking; not an empty one."""
         if self._open is None or self._open[1] is not kind:
             self._close()
             if kind is not Kind.THINKING:
@@ -149,7 +148,7 @@ class Assembly:
 
     def seal(self, opaque: str) -> None:
         """The seal of the thinking that is open, or of a thought nobody saw; of several the last counts."""
-        self._seal = opaque or self._seal
+        self._seal = opaque
 
     def call(self, fragment: ToolCall, *, choice: int, position: int) -> None:
         """A fragment of a tool call. Raises ``StreamInterrupted`` when that call is over already."""

@@ -29,6 +29,7 @@ from copilot_asgi.translate.events import (
 )
 from copilot_asgi.translate.schema import freeform_input
 from copilot_asgi.translate.seals import wrap
+from copilot_asgi.translate.text_frame import TextFrame
 from copilot_asgi.wire.dialect import ResponseProgress
 from copilot_asgi.wire.sse import encode
 from copilot_asgi.wire.stream import DONE
@@ -55,9 +56,12 @@ _REASONS: Mapping[Finish, str] = MappingProxyType(
 
 
 class _Open:
-    """A part that the client is being told. ``text`` is kept where it is wanted again at the end of the part."""
+    """A part that the client is being told. ``text`` is kept where it is wanted again at the end of the part.
 
-    __slots__ = ("call", "freeform", "held", "kind", "start", "text")
+    ``frame`` is there once the part has spoken: what it says then is told as it comes.
+    """
+
+    __slots__ = ("call", "frame", "freeform", "held", "is_kept", "is_text", "kind", "start", "text")
 
     def __init__(self, event: PartStarted, *, call: int, start: int, freeform: bool) -> None:
         self.kind = event.kind
@@ -65,6 +69,9 @@ class _Open:
         self.start = start
         self.freeform = freeform
         self.held = freeform and not event.freeform
+        self.is_text = event.kind is Kind.TEXT
+        self.is_kept = self.held or event.kind is Kind.THINKING
+        self.frame: TextFrame | None = None
         self.text: list[str] = []
 
 
@@ -85,7 +92,10 @@ class ChatEncoder:
             "created": created,
             "model": conversation.model,
         }
-        self._tail: _Object = {"usage": None} if conversation.include_usage else {}
+        # All chunks but the one that counts differ in their choice only; the rest is encoded once.
+        tail: _Object = {"usage": None} if conversation.include_usage else {}
+        before, _, after = encode(msgspec.json.encode({**self._head, "choices": [], **tail})).rpartition(b"[]")
+        self._before, self._after = before + b"[", b"]" + after
         self._usage = Usage(input=prompt_tokens)
         self._freeform = {tool.name for tool in conversation.tools if tool.freeform}
         self._open: dict[int, _Open] = {}
@@ -97,15 +107,16 @@ class ChatEncoder:
 
     def encode(self, event: Event) -> bytes:
         """``event`` on the wire; empty where the client need not be told."""
+        if isinstance(event, PartDelta):
+            part = self._open[event.index]
+            said = self._text(part, event.text) if event.text else b""
+            return said if event.annotation is None else said + self._cite(part, event.annotation)
         match event:
             case Started():
                 self._usage = event.usage or self._usage
                 return self._chunk({"role": "assistant", "content": ""})
             case PartStarted():
                 return self._begin(event)
-            case PartDelta():
-                part = self._open[event.index]
-                return self._text(part, event.text) + self._cite(part, event.annotation)
             case PartFinished():
                 return self._close(self._open.pop(event.index), event)
         return self._end(event)
@@ -124,19 +135,24 @@ class ChatEncoder:
         return self._call(opened, {"id": event.id, "type": kind, **body})
 
     def _text(self, part: _Open, text: str) -> bytes:
-        if not text:
-            return b""
-        first = not part.text
-        if part.held or part.kind is Kind.THINKING:
+        if part.is_kept:
             part.text.append(text)
-        if part.held:
-            return b""
-        if part.kind is Kind.TOOL_CALL:
-            return self._arguments(part, text)
-        joins = part.kind is Kind.THINKING and first and Kind.THINKING in self._told
+        if part.is_text:
+            self._length += len(text)
+        if part.frame is not None:
+            return part.frame.around(text)
+        return b"" if part.held else self._first_text(part, text)
+
+    def _first_text(self, part: _Open, text: str) -> bytes:
+        joins = part.kind is Kind.THINKING and part.kind in self._told
         self._told.add(part.kind)
-        self._length += len(text) if part.kind is Kind.TEXT else 0
-        return self._chunk({_TEXT_KEYS[part.kind]: _BETWEEN_THOUGHTS + text if joins else text})
+        empty = self._piece(part, "")
+        part.frame = TextFrame(empty) if empty else None
+        return self._piece(part, _BETWEEN_THOUGHTS + text if joins else text)
+
+    def _piece(self, part: _Open, text: str) -> bytes:
+        is_call = part.kind is Kind.TOOL_CALL
+        return self._arguments(part, text) if is_call else self._chunk({_TEXT_KEYS[part.kind]: text})
 
     def _arguments(self, part: _Open, text: str) -> bytes:
         if self._conversation.legacy_functions:
@@ -150,9 +166,7 @@ class ChatEncoder:
         """The deprecated form has room for one call."""
         return b"" if part.call else self._chunk({"function_call": fields})
 
-    def _cite(self, part: _Open, annotation: Annotation | None) -> bytes:
-        if annotation is None:
-            return b""
+    def _cite(self, part: _Open, annotation: Annotation) -> bytes:
         cited = {"index": self._annotations, **_cited(annotation, part.start, self._length)}
         self._annotations += 1
         return self._chunk({"annotations": [cited]})
@@ -177,7 +191,7 @@ class ChatEncoder:
 
     def _chunk(self, delta: _Object, *, finish_reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        return encode(msgspec.json.encode({**self._head, "choices": [choice], **self._tail}))
+        return b"".join((self._before, msgspec.json.encode(choice), self._after))
 
 
 def render_reply(reply: Reply, conversation: Conversation, *, id: str, created: int) -> bytes:

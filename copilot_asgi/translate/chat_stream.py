@@ -19,7 +19,7 @@ from copilot_asgi.translate.messages_stream import decode_answer as decode_nativ
 from copilot_asgi.wire.chat_shapes import Message, ToolCall, ToolFunction, finish_reason, text_of
 from copilot_asgi.wire.error_body import error_under_success
 from copilot_asgi.wire.shallow import NOT_JSON, NULL, is_null, starts_with
-from copilot_asgi.wire.sse import EventParser, ServerSentEvent
+from copilot_asgi.wire.sse import Block, EventReader
 
 __all__ = ["ChatDecoder", "ChatEncoder", "decode_answer", "render_reply"]
 
@@ -37,7 +37,7 @@ class _Annotation(msgspec.Struct):
     url_citation: _Citation | None = None
 
 
-class _Delta(Message):
+class _Delta(Message, gc=False):
     """What a chunk adds, or a whole message, with the keys for thinking that Copilot's upstreams use."""
 
     reasoning_text: str | None = None
@@ -48,23 +48,25 @@ class _Delta(Message):
     reasoning_opaque: str | None = None
     cot_id: str | None = None
     function_call: ToolFunction | None = None
-    annotations: msgspec.Raw = NULL
 
     @property
     def thought(self) -> str:
         """Visible thinking."""
-        told = (self.reasoning_text, self.reasoning_content, self.reasoning, self.cot_summary, self.thinking)
-        return next((text for text in told if isinstance(text, str) and text), "")
+        told = self.reasoning_text or self.reasoning_content
+        if told or not (self.reasoning or self.cot_summary or self.thinking):
+            return told or ""
+        others = (self.reasoning, self.cot_summary, self.thinking)
+        return next((text for text in others if isinstance(text, str) and text), "")
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     index: int | None = None
     finish_reason: str | None = None
     delta: _Delta | None = None
     message: _Delta | None = None
 
 
-class _Chunk(msgspec.Struct):
+class _Chunk(msgspec.Struct, gc=False):
     id: str | None = None
     created: int | float | None = None
     model: str | None = None
@@ -87,7 +89,7 @@ class ChatDecoder:
 
     def __init__(self, *, names: ToolNames) -> None:
         self.done = False
-        self._parser = EventParser()
+        self._events = EventReader()
         self._assembly = Assembly(names)
         self._failure: CopilotASGIError | None = None
 
@@ -95,7 +97,8 @@ class ChatDecoder:
         """The events that ``chunk`` makes certain."""
         self._raise_failure()
         try:
-            self._read_all(chunk)
+            if not self.done:
+                self._read_all(self._events.feed(chunk))
         except CopilotASGIError as failure:
             self._failure, self.done = failure, True
         events = self._assembly.take()
@@ -111,7 +114,7 @@ class ChatDecoder:
         self._raise_failure()
         # What is left may be an event without its empty line; of half an event nothing counts but what came before.
         with suppress(StreamInterrupted):
-            self._read_all(b"\n\n")
+            self._read_all(self._events.finish())
         self._end(announced=False)
         return self._assembly.take()
 
@@ -119,13 +122,13 @@ class ChatDecoder:
         if self._failure is not None:
             raise self._failure
 
-    def _read_all(self, chunk: bytes) -> None:
-        for event in [] if self.done else self._parser.feed(chunk):
-            self._read(event)
+    def _read_all(self, blocks: list[Block]) -> None:
+        for name, data, _ in blocks:
+            if not self.done:
+                self._read(name, data.strip())
 
-    def _read(self, event: ServerSentEvent) -> None:
-        data = event.data.strip()
-        if self.done or not data:
+    def _read(self, name: str, data: bytes) -> None:
+        if not data:
             return
         if data == b"[DONE]":
             self._end(announced=True)
@@ -134,20 +137,24 @@ class ChatDecoder:
             chunk = _decoder.decode(data)
         except NOT_JSON:
             raise StreamInterrupted("GitHub Copilot sent an event that cannot be read.") from None
-        if event.event == "error" or not is_null(chunk.error):
+        if name == "error" or not is_null(chunk.error):
             raise error_under_success(data)
         self._add(chunk)
 
     def _add(self, chunk: _Chunk) -> None:
-        self._assembly.usage = read_usage(chunk.usage) or self._assembly.usage
+        assembly = self._assembly
+        assembly.usage = read_usage(chunk.usage) or assembly.usage
         for position, choice in enumerate(chunk.choices or ()):
-            _start(self._assembly, chunk)
+            if not assembly.started:
+                _start(assembly, chunk)
             number = position if choice.index is None else choice.index
             delta = choice.delta or choice.message or _Delta()
-            _add_texts(self._assembly, delta)
-            for at, fragment in enumerate(_calls(delta)):
-                self._assembly.call(fragment, choice=number, position=at)
-            _add_reason(self._assembly, choice)
+            _add_texts(assembly, delta)
+            if delta.tool_calls or delta.function_call is not None:
+                for at, fragment in enumerate(_calls(delta)):
+                    assembly.call(fragment, choice=number, position=at)
+            if choice.finish_reason is not None:
+                _add_reason(assembly, choice.finish_reason)
 
     def _end(self, *, announced: bool) -> None:
         if not self.done:
@@ -211,13 +218,18 @@ def _start(assembly: Assembly, chunk: _Chunk) -> None:
 
 
 def _add_texts(assembly: Assembly, delta: _Delta) -> None:
-    assembly.text(Kind.THINKING, delta.thought)
-    assembly.seal(delta.reasoning_opaque or delta.cot_id or "")
-    assembly.text(Kind.TEXT, text_of(delta.content) or "")
-    assembly.text(Kind.REFUSAL, delta.refusal or "")
-    for citation in _citations(delta.annotations):
-        if citation.url:
-            assembly.annotation(Annotation(citation.url, citation.title or ""))
+    if thought := delta.thought:
+        assembly.text(Kind.THINKING, thought)
+    if opaque := delta.reasoning_opaque or delta.cot_id:
+        assembly.seal(opaque)
+    if text := text_of(delta.content):
+        assembly.text(Kind.TEXT, text)
+    if delta.refusal:
+        assembly.text(Kind.REFUSAL, delta.refusal)
+    if not is_null(delta.annotations):
+        for citation in _citations(delta.annotations):
+            if citation.url:
+                assembly.annotation(Annotation(citation.url, citation.title or ""))
 
 
 def _citations(annotations: msgspec.Raw) -> list[_Citation]:
@@ -238,9 +250,9 @@ def _calls(delta: _Delta) -> list[ToolCall]:
     return [*(delta.tool_calls or ()), ToolCall(index=_ONE_FUNCTION, function=delta.function_call)]
 
 
-def _add_reason(assembly: Assembly, choice: _Choice) -> None:
-    if choice.finish_reason == "error":
+def _add_reason(assembly: Assembly, told: str) -> None:
+    if told == "error":
         raise StreamInterrupted("GitHub Copilot failed in the middle of the answer.")
-    reason = finish_reason(choice.finish_reason)
+    reason = finish_reason(told)
     if reason is not None:
         assembly.reason(reason)

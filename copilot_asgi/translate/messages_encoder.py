@@ -30,6 +30,7 @@ from copilot_asgi.translate.messages_blocks import input_of
 from copilot_asgi.translate.messages_cache import Block
 from copilot_asgi.translate.messages_reading import is_object
 from copilot_asgi.translate.seals import wrap
+from copilot_asgi.translate.text_frame import TextFrame
 from copilot_asgi.translate.tokens import estimate
 from copilot_asgi.wire import sse
 from copilot_asgi.wire.dialect import ResponseProgress
@@ -86,18 +87,18 @@ class MessagesEncoder:
 
     def encode(self, event: Event) -> bytes:
         """What the client is sent for an event; empty when it has to wait, or hears nothing of it."""
+        if isinstance(event, PartDelta):
+            return self._say(event)
         match event:
             case Started():
                 written = [self._start(event)]
             case PartStarted():
                 written = self._open(event)
-            case PartDelta():
-                written = self._say(event)
             case PartFinished():
                 written = self._close(event)
             case _:
                 written = self._finish(event)
-        return b"".join(sse.encode(msgspec.json.encode(each), event=str(each["type"])) for each in written)
+        return _framed(written)
 
     def _start(self, started: Started) -> Block:
         # Claude Code takes the size of its context from here: nothing is worse than a guess.
@@ -112,10 +113,12 @@ class MessagesEncoder:
         is_announced = part.kind is Kind.TOOL_CALL and self._speaks(started.index)
         return self._begin(part, part.empty_block()) if is_announced else []
 
-    def _say(self, delta: PartDelta) -> list[Block]:
+    def _say(self, delta: PartDelta) -> bytes:
         part = self._parts[delta.index]
+        if part.frame is not None:
+            return part.frame.around(delta.text) if delta.text else b""
         part.waiting.append(delta.text)
-        return self._let_speak(part) if self._speaks(delta.index) else []
+        return _framed(self._let_speak(part)) if self._speaks(delta.index) else b""
 
     def _close(self, finished: PartFinished) -> list[Block]:
         closing = self._parts[finished.index]
@@ -145,7 +148,9 @@ class MessagesEncoder:
         if not text:
             return []
         kind, field = _DELTAS[part.kind]
-        return [*self._begin(part, part.empty_block()), self._delta({"type": kind, field: text})]
+        begun = self._begin(part, part.empty_block())
+        part.frame = TextFrame(_framed([self._delta({"type": kind, field: ""})]))
+        return [*begun, self._delta({"type": kind, field: text})]
 
     def _end(self, part: "_Part") -> list[Block]:
         written = [] if part.seal is None else self._sealed(part, part.seal)
@@ -172,11 +177,15 @@ class MessagesEncoder:
 
 
 class _Part:
-    """A part that is not complete; ``waiting`` is what it said while another one spoke."""
+    """A part that is not complete; ``waiting`` is what it said while another one spoke.
+
+    ``frame`` is there once the part has spoken: from then on it is told as it comes.
+    """
 
     def __init__(self, started: PartStarted) -> None:
         self.kind = started.kind
         self.waiting: list[str] = []
+        self.frame: TextFrame | None = None
         self.begun = False
         self.finished = False
         self.seal: Seal | None = None
@@ -208,6 +217,10 @@ class _Part:
                 return {"type": "thinking", "thinking": "", "signature": ""}
             case _:
                 return {"type": "tool_use", "id": self._started.id, "name": self._started.name, "input": {}}
+
+
+def _framed(written: list[Block]) -> bytes:
+    return b"".join([sse.encode(msgspec.json.encode(each), event=str(each["type"])) for each in written])
 
 
 def render_reply(reply: Reply, conversation: Conversation, *, id: str, created: int) -> bytes:  # noqa: ARG001

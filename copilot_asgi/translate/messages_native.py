@@ -93,6 +93,8 @@ def prepare_native(fields: Fields, model: Model, *, betas: Collection[str]) -> d
     given = {name: value for name, value in fields.items() if name not in changes}
     automatic = not is_null(fields.get("cache_control", NULL))
     opened = {name: _open(given, name, anyway=automatic) for name in _SIGNS}
+    if not automatic and not any(opened.values()):
+        return changes | thinking_changes(given, model.supports)
     edited = _edited(given, opened, model=model, betas=betas)
     if automatic:
         _mark_last(edited["messages"])

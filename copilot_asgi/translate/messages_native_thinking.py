@@ -16,6 +16,7 @@ from copilot_asgi.wire.shallow import NULL, Fields, is_null
 __all__ = ["thinking_changes"]
 
 _KEPT = frozenset({"effort", "format"})
+_ABOUT = frozenset({"thinking", "output_config", "output_format"})
 _ADAPTING = frozenset({"adaptive", "between_tools"})
 
 
@@ -33,6 +34,8 @@ _word = msgspec.json.Decoder(str | None)
 
 def thinking_changes(given: Fields, supports: Supports) -> dict[str, bytes | None]:
     """The changes to ``thinking``, ``output_config`` and ``output_format``. Raises ``BadRequest`` for a wrong type."""
+    if _ABOUT.isdisjoint(given):
+        return {}
     config = Place("output_config", []).read(_object, given.get("output_config", msgspec.Raw(b"{}")))
     changes: dict[str, bytes | None] = {}
     wanted = {**config}

@@ -4,7 +4,7 @@ Rule: one block is open at a time and makes one part; a block that says nothing,
 the answer ended is told once, from all that was seen: a complete call is a call, whatever the reason given.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 import msgspec
@@ -49,12 +49,12 @@ _KINDS: Mapping[str, Kind] = MappingProxyType(
         "tool_use": Kind.TOOL_CALL,
     }
 )
-# The text of each delta, and the one kind of part that it belongs to.
-_DELTAS: Mapping[str | None, tuple[Kind, str]] = MappingProxyType(
+# The one type of delta that says more of a part of each kind, and its text.
+_DELTAS: Mapping[Kind, tuple[str, str]] = MappingProxyType(
     {
-        "text_delta": (Kind.TEXT, "text"),
-        "thinking_delta": (Kind.THINKING, "thinking"),
-        "input_json_delta": (Kind.TOOL_CALL, "partial_json"),
+        Kind.TEXT: ("text_delta", "text"),
+        Kind.THINKING: ("thinking_delta", "thinking"),
+        Kind.TOOL_CALL: ("input_json_delta", "partial_json"),
     }
 )
 _WEB_CITATIONS = frozenset({"web_search_result_location", "search_result_location"})
@@ -97,10 +97,9 @@ class MessageReader:
         self._called |= is_call
         yield from part.begin()
 
-    def add(self, delta: Delta) -> Iterator[Event]:
+    def add(self, delta: Delta) -> Iterable[Event]:
         """More of the open block; what is not for its kind is passed over."""
-        if self._part is not None:
-            yield from self._part.add(delta)
+        return () if self._part is None else self._part.add(delta)
 
     def end_block(self) -> Iterator[Event]:
         """The open block is complete."""
@@ -146,6 +145,7 @@ class _Part:
         self._name = name
         self._filled = False
         self._signature = block.signature
+        self._delta_type, self._field = _DELTAS[kind]
 
     def begin(self) -> Iterator[Event]:
         """What the start of the block says already."""
@@ -156,15 +156,19 @@ class _Part:
         for citation in block.citations or ():
             yield from self._cite(citation)
 
-    def add(self, delta: Delta) -> Iterator[Event]:
+    def add(self, delta: Delta) -> Iterable[Event]:
         """What a delta says."""
+        if delta.type == self._delta_type:
+            text: str | None = getattr(delta, self._field)
+            if not text or not self.opened:
+                return self._say(text)
+            self._filled = True
+            return (PartDelta(self._index, text),)  # nearly every event; two generators would take five times as long
         if delta.type == "signature_delta":
             self._signature = delta.signature
-        elif delta.type == "citations_delta" and delta.citation is not None:
-            yield from self._cite(delta.citation)
-        else:
-            kind, field = _DELTAS.get(delta.type, (None, "text"))
-            yield from self._say(getattr(delta, field)) if kind is self._kind else ()
+        if delta.type == "citations_delta" and delta.citation is not None:
+            return self._cite(delta.citation)
+        return ()
 
     def end(self) -> Iterator[Event]:
         """The seal of thinking, and the arguments of a call that were there from the start."""

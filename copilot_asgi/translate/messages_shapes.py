@@ -26,7 +26,7 @@ class UsageCounts(msgspec.Struct):
     output_tokens_details: _OutputDetails | None = None
 
 
-class Citation(msgspec.Struct):
+class Citation(msgspec.Struct, gc=False):
     """What a text refers to: a page of the web has a ``url``, a search result a ``source``."""
 
     type: str | None = None
@@ -35,7 +35,7 @@ class Citation(msgspec.Struct):
     title: str | None = None
 
 
-class Block(msgspec.Struct):
+class Block(msgspec.Struct, gc=False):
     """A content block, or how one begins."""
 
     type: str
@@ -53,7 +53,7 @@ class _StopDetails(msgspec.Struct):
     explanation: str | None = None
 
 
-class Stop(msgspec.Struct):
+class Stop(msgspec.Struct, gc=False):
     """Why an answer ends."""
 
     stop_reason: str | None = None
@@ -86,7 +86,7 @@ class WholeMessage(Message, kw_only=True):
     content: list[Block]
 
 
-class StreamEvent(msgspec.Struct):
+class StreamEvent(msgspec.Struct, gc=False):
     """Any event of a stream; which keys it has depends on its type."""
 
     type: str | None = None

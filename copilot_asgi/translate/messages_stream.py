@@ -5,7 +5,7 @@ Rule: what comes out does not depend on how the bytes were cut; an answer whose 
 Source: https://docs.anthropic.com/en/api/messages-streaming.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -17,7 +17,7 @@ from copilot_asgi.translate.messages_reader import MessageReader
 from copilot_asgi.translate.messages_shapes import StreamEvent, WholeMessage
 from copilot_asgi.wire.error_body import error_under_success
 from copilot_asgi.wire.shallow import NOT_JSON, NULL, is_null, read_object
-from copilot_asgi.wire.sse import BOM, EventSplitter, parse_block
+from copilot_asgi.wire.sse import EventReader
 
 __all__ = ["MessagesDecoder", "MessagesEncoder", "decode_answer", "render_reply"]
 
@@ -32,9 +32,8 @@ class MessagesDecoder:
 
     def __init__(self, *, names: ToolNames) -> None:
         self.done = False
-        self._splitter = EventSplitter()
+        self._events = EventReader()
         self._reader = MessageReader(names=names)
-        self._first = True
         self._started = False
         self._index: int | None = None
         self._failure: CopilotASGIError | None = None
@@ -51,8 +50,8 @@ class MessagesDecoder:
             return []
         events: list[Event] = []
         try:
-            for block in self._splitter.feed(chunk):
-                events.extend(self._block(block))
+            for name, data, _ in self._events.feed(chunk):
+                events.extend(self._event(name, data.strip()))
         except CopilotASGIError as failure:
             self._failure, self.done = failure, True
             if not events:
@@ -67,8 +66,8 @@ class MessagesDecoder:
         self._raise_failure()
         if self.done:
             return []
-        rest = self._splitter.rest
-        events = list(self._block(rest + b"\n\n")) if rest.strip() and not self._reader.stopped else []
+        rest = [] if self._reader.stopped else self._events.finish()
+        events = [event for name, data, _ in rest for event in self._event(name, data.strip())]
         if not self.done:
             if not self._reader.stopped:
                 raise StreamInterrupted("GitHub Copilot ended the stream before the answer was complete.")
@@ -79,18 +78,25 @@ class MessagesDecoder:
         if self._failure is not None:
             raise self._failure
 
-    def _block(self, block: bytes) -> Iterator[Event]:
-        if self._first:
-            block = block.removeprefix(BOM)
-            self._first = False
-        name, data = parse_block(block)
-        if self.done or not data.strip() or data.strip() == b"[DONE]":
-            return
+    def _event(self, name: str, data: bytes) -> Iterable[Event]:
+        if self.done or not data or data == b"[DONE]":
+            return ()
         try:
             event = _event_decoder.decode(data)
-            kind = event.type or name
-            if kind == "error":
-                raise error_under_success(data)
+        except NOT_JSON:
+            raise StreamInterrupted(_UNREADABLE) from None
+        kind = event.type or name
+        if kind == "error":
+            raise error_under_success(data)
+        return self._delta(event) if kind == "content_block_delta" else self._other(kind, event)
+
+    def _delta(self, event: StreamEvent) -> Iterable[Event]:
+        if not self._started or event.index != self._index:
+            raise StreamInterrupted(_UNREADABLE)
+        return () if event.delta is None else self._reader.add(event.delta)
+
+    def _other(self, kind: str, event: StreamEvent) -> Iterator[Event]:
+        try:
             yield from self._read(kind, event)
         except NOT_JSON:
             raise StreamInterrupted(_UNREADABLE) from None
@@ -107,10 +113,6 @@ class MessagesDecoder:
             case "content_block_start" if event.content_block is not None:
                 self._index = event.index
                 yield from self._reader.start_block(event.content_block)
-            case "content_block_delta" if event.index != self._index:
-                raise StreamInterrupted(_UNREADABLE)
-            case "content_block_delta" if event.delta is not None:
-                yield from self._reader.add(event.delta)
             case "content_block_stop":
                 yield from self._reader.end_block()
             case "message_delta" if event.delta is not None:

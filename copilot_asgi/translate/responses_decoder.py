@@ -13,7 +13,7 @@ from copilot_asgi.translate.responses_reading import TERMINAL, AnswerReader, is_
 from copilot_asgi.translate.responses_wire import AnswerEvent, AnswerResponse
 from copilot_asgi.wire.error_body import error_under_success
 from copilot_asgi.wire.shallow import NOT_JSON, is_null
-from copilot_asgi.wire.sse import EventParser, ServerSentEvent
+from copilot_asgi.wire.sse import EventReader
 from copilot_asgi.wire.stream import Typed
 
 __all__ = ["ResponsesDecoder", "decode_answer"]
@@ -33,7 +33,7 @@ class ResponsesDecoder:
 
     def __init__(self, *, names: ToolNames) -> None:
         self.done = False
-        self._parser = EventParser(limit=_EVENT_LIMIT)
+        self._events = EventReader(limit=_EVENT_LIMIT)
         self._reader = AnswerReader(names)
         self._failure: CopilotASGIError | None = None
 
@@ -46,8 +46,8 @@ class ResponsesDecoder:
         self._raise_failure()
         events: list[Event] = []
         try:
-            for event in self._parser.feed(chunk):
-                events += self._read(event)
+            for name, data, _ in self._events.feed(chunk):
+                events += self._read(name, data.strip())
         except CopilotASGIError as failure:
             self._failure, self.done = failure, True
             if not events:
@@ -69,22 +69,32 @@ class ResponsesDecoder:
         if self._failure is not None:
             raise self._failure
 
-    def _read(self, event: ServerSentEvent) -> list[Event]:
-        data = event.data.strip()
+    def _read(self, name: str, data: bytes) -> list[Event]:
         if self.done or not data or data == b"[DONE]":
             return []
         try:
-            kind = _type_decoder.decode(data).type or event.event
-            found = _event_decoder.decode(data) if is_read(kind) else AnswerEvent()
+            event = _understood(name, data)
         except NOT_JSON:
             raise StreamInterrupted("GitHub Copilot sent an event that cannot be read.") from None
-        if kind in _FAILURES or (found.response and found.response.status in _FAILED):
+        kind = event.type or name
+        if kind in _FAILURES or (event.response and event.response.status in _FAILED and is_read(kind)):
             raise error_under_success(data)
         if not is_read(kind):
             return []
-        self._reader.read(kind, found)
+        self._reader.read(kind, event)
         self.done = kind in TERMINAL
         return self._reader.take()
+
+
+def _understood(name: str, data: bytes) -> AnswerEvent:
+    """The event. Of one that nobody reads, whose fields may be anything, the type is enough."""
+    try:
+        return _event_decoder.decode(data)
+    except msgspec.ValidationError:
+        kind = _type_decoder.decode(data).type
+        if is_read(kind or name):
+            raise
+        return AnswerEvent(type=kind)
 
 
 def decode_answer(body: bytes, *, names: ToolNames) -> list[Event]:

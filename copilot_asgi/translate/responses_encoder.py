@@ -23,8 +23,8 @@ from copilot_asgi.translate.events import (
     Usage,
 )
 from copilot_asgi.translate.responses_object import IN_PROGRESS, Outcome, outcome_of, response_object
-from copilot_asgi.translate.responses_writing import CallItem, Item, MessageItem, ReasoningItem, Told
-from copilot_asgi.wire import sse
+from copilot_asgi.translate.responses_told import Told, framed
+from copilot_asgi.translate.responses_writing import CallItem, Item, MessageItem, ReasoningItem
 from copilot_asgi.wire.dialect import ResponseProgress
 
 __all__ = ["ResponsesEncoder", "render_reply"]
@@ -56,7 +56,13 @@ class ResponsesEncoder:
 
     def encode(self, event: Event) -> bytes:
         """What the client is to be told of one event."""
-        return b"".join(self._framed(told) for told in self._told(event))
+        if isinstance(event, PartDelta) and event.text and event.annotation is None:
+            item = self._open[event.index]
+            if item.more is not None:
+                item.note(event.text)
+                self._sent += 1
+                return item.more.numbered(self._sent - 1, event.text)
+        return b"".join([self._framed(told) for told in self._told(event)])
 
     def _told(self, event: Event) -> Iterator[Told]:
         match event:
@@ -137,10 +143,8 @@ class ResponsesEncoder:
         return f"resp_{self._id}"
 
     def _framed(self, told: Told) -> bytes:
-        kind, fields = told
-        data = msgspec.json.encode({"type": kind, "sequence_number": self._sent, **fields})
         self._sent += 1
-        return sse.encode(data, event=kind)
+        return framed(told, self._sent - 1)
 
 
 def render_reply(reply: Reply, conversation: Conversation, *, id: str, created: int) -> bytes:

@@ -49,6 +49,14 @@ class PartOrder:
         part.texts.append(text)
         self._tell(part, PartDelta(part.start.index, text, annotation))
 
+    def say(self, key: Hashable, text: str) -> bool:
+        """More text of a part, unless it is closed; False when it was never begun."""
+        part = self._parts.get(key)
+        if part is not None and not part.closed:
+            part.texts.append(text)
+            self._tell(part, PartDelta(part.start.index, text))
+        return part is not None
+
     def close(self, key: Hashable, seal: Seal | None = None) -> None:
         """The end of an open part."""
         part = self._parts[key]

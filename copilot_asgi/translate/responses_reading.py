@@ -63,14 +63,17 @@ class AnswerReader:
 
     def read(self, kind: str, event: AnswerEvent) -> None:
         """One event of a kind that ``is_read``."""
-        self._begin(event.response or AnswerResponse())
+        if self._response_id is None:
+            self._begin(event.response or AnswerResponse())
         self._settle(event)
         _HANDLERS[kind](self, event)
 
     def take(self) -> list[Event]:
         """The events since the last time."""
-        events = [*self._head, *self._order.take(), *self._tail]
-        self._head, self._tail = [], []
+        events = self._order.take()
+        if self._head or self._tail:
+            events = [*self._head, *events, *self._tail]
+            self._head, self._tail = [], []
         return events
 
     def begin(self, event: AnswerEvent) -> None:
@@ -163,9 +166,8 @@ class AnswerReader:
         self._tail.append(Finished(self._reason(response), usage))
 
     def _begin(self, response: AnswerResponse) -> None:
-        if self._response_id is None:
-            self._response_id = response.id or ""
-            self._head.append(Started(response.id or "", response.model or ""))
+        self._response_id = response.id or ""
+        self._head.append(Started(response.id or "", response.model or ""))
 
     def _settle(self, event: AnswerEvent) -> None:
         """Close reasoning that is done: only what follows tells the phase that has to go back with it."""
@@ -258,14 +260,12 @@ class AnswerReader:
             self._order.add(key, annotation=citation.annotation)
 
     def _say(self, key: _Key, text: str) -> None:
-        if not text:
+        if not text or self._order.say(key, text):
             return
-        if not self._order.is_known(key):
-            self._end_current(key[0])
-            self._source(key[0]).part = key
-            self._order.open(key, key[2])
-        if self._order.is_open(key):
-            self._order.add(key, text)
+        self._end_current(key[0])
+        self._source(key[0]).part = key
+        self._order.open(key, key[2])
+        self._order.add(key, text)
 
     def _complete(self, key: _Key, whole: str) -> None:
         """Tell what is missing to ``whole``, when what was told is its beginning."""

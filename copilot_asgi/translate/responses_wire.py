@@ -11,7 +11,7 @@ from copilot_asgi.wire.shallow import NULL
 __all__ = ["AnswerEvent", "AnswerItem", "AnswerPart", "AnswerResponse", "AnswerUsage", "Citation"]
 
 
-class Citation(msgspec.Struct):
+class Citation(msgspec.Struct, gc=False):
     """A source; only those on the web mean something to other dialects."""
 
     type: str | None = None
@@ -24,7 +24,7 @@ class Citation(msgspec.Struct):
         return Annotation(self.url, self.title or "") if self.type == "url_citation" and self.url else None
 
 
-class AnswerPart(msgspec.Struct):
+class AnswerPart(msgspec.Struct, gc=False):
     """A part of a message or a summary."""
 
     type: str | None = None
@@ -33,7 +33,7 @@ class AnswerPart(msgspec.Struct):
     annotations: list[Citation] | None = None
 
 
-class AnswerItem(msgspec.Struct):
+class AnswerItem(msgspec.Struct, gc=False):
     """An output item, begun or done."""
 
     type: str | None = None
@@ -88,7 +88,7 @@ class _Incomplete(msgspec.Struct):
     reason: str | None = None
 
 
-class AnswerResponse(msgspec.Struct):
+class AnswerResponse(msgspec.Struct, gc=False):
     """The response object; what ``error`` says is left to those who read errors."""
 
     id: str | None = None
@@ -100,9 +100,10 @@ class AnswerResponse(msgspec.Struct):
     error: msgspec.Raw = NULL
 
 
-class AnswerEvent(msgspec.Struct):
+class AnswerEvent(msgspec.Struct, gc=False):
     """An event of a stream; which fields it has depends on its type."""
 
+    type: str = ""
     output_index: int = 0
     content_index: int = 0
     summary_index: int = 0

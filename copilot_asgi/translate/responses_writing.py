@@ -12,20 +12,22 @@ import msgspec
 from copilot_asgi.translate.conversation import Seal, Tool
 from copilot_asgi.translate.events import Annotation, Kind, PartStarted
 from copilot_asgi.translate.responses_freeform import FreeformText
+from copilot_asgi.translate.responses_told import More, Told
 from copilot_asgi.translate.schema import freeform_input
 from copilot_asgi.translate.seals import wrap
 from copilot_asgi.wire.shallow import NOT_JSON, read_object
 
-__all__ = ["CallItem", "Item", "MessageItem", "ReasoningItem", "Told"]
-
-Told = tuple[str, dict[str, object]]
-"""The type of an event and its fields, without its number."""
+__all__ = ["CallItem", "Item", "MessageItem", "ReasoningItem"]
 
 
 class Item(Protocol):
-    """One output item. ``done``: it was told to be, and nothing may be added."""
+    """One output item. ``done``: it was told to be, and nothing may be added.
+
+    ``more`` is there while text that is added is told as it comes, and needs only to be noted.
+    """
 
     done: bool
+    more: More | None
 
     @property
     def has_begun(self) -> bool:
@@ -33,6 +35,9 @@ class Item(Protocol):
 
     def begin(self) -> Iterator[Told]:
         """The first events; none while it is open whether there will be anything to tell."""
+
+    def note(self, text: str) -> None:
+        """Remember text that was told with ``more``."""
 
     def add(self, text: str, annotation: Annotation | None) -> Iterator[Told]:
         """More of what it holds."""
@@ -54,6 +59,7 @@ class MessageItem:
 
     def __init__(self, id: str, index: int, kind: Kind) -> None:
         self.done = False
+        self.more: More | None = None
         self._id = id
         self._where: dict[str, object] = {"item_id": id, "output_index": index}
         self._index = index
@@ -68,15 +74,22 @@ class MessageItem:
 
     def begin_part(self, kind: Kind) -> Iterator[Told]:
         """Another part of its content."""
+        self.more = None
         self._parts.append(_Content(is_refusal=kind is Kind.REFUSAL))
         yield "response.content_part.added", {**self._place(), "part": self._parts[-1].whole()}
+
+    def note(self, text: str) -> None:
+        """Remember text that was told."""
+        self._parts[-1].pieces.append(text)
 
     def add(self, text: str, annotation: Annotation | None) -> Iterator[Told]:
         """More text, or a source for the text so far."""
         part = self._parts[-1]
         if text:
-            part.pieces.append(text)
-            yield f"response.{part.kind}.delta", {**self._place(), "delta": text, **part.logprobs}
+            self.note(text)
+            kind, place = f"response.{part.kind}.delta", self._place()
+            self.more = More((kind, {**place, "delta": "", **part.logprobs}))
+            yield kind, {**place, "delta": text, **part.logprobs}
         if annotation is not None and not part.is_refusal:
             cited = part.cite(annotation)
             number = len(part.annotations) - 1
@@ -136,6 +149,7 @@ class ReasoningItem:
 
     def __init__(self, id: str, index: int, *, shows_seals: bool) -> None:
         self.done = False
+        self.more: More | None = None
         self.has_begun = False
         self._id = id
         self._index = index
@@ -147,6 +161,10 @@ class ReasoningItem:
         """Nothing: thinking that shows nothing in the end is no item."""
         yield from ()
 
+    def note(self, text: str) -> None:
+        """Remember text that was told."""
+        self._pieces.append(text)
+
     def add(self, text: str, annotation: Annotation | None) -> Iterator[Told]:  # noqa: ARG002  # thoughts cite nothing
         """More of the summary."""
         if not text:
@@ -154,8 +172,10 @@ class ReasoningItem:
         if not self._pieces:
             yield from self._added()
             yield "response.reasoning_summary_part.added", {**self._place(), "part": _summary("")}
-        self._pieces.append(text)
-        yield "response.reasoning_summary_text.delta", {**self._place(), "delta": text}
+        self.note(text)
+        kind, place = "response.reasoning_summary_text.delta", self._place()
+        self.more = More((kind, {**place, "delta": ""}))
+        yield kind, {**place, "delta": text}
 
     def end_part(self, seal: Seal | None) -> Iterator[Told]:
         """The summary is complete."""
@@ -196,6 +216,7 @@ class CallItem:
 
     def __init__(self, suffix: str, index: int, event: PartStarted, tool: Tool) -> None:
         self.done = False
+        self.more: More | None = None
         self._index = index
         self._is_freeform = tool.freeform or event.freeform
         self._unwrap = FreeformText() if self._is_freeform and not event.freeform else None
@@ -213,6 +234,11 @@ class CallItem:
     def begin(self) -> Iterator[Told]:
         """The call without its arguments."""
         yield "response.output_item.added", {"output_index": self._index, "item": self.whole()}
+
+    def note(self, text: str) -> None:
+        """Remember arguments that were told as they came."""
+        self._raw.append(text)
+        self._pieces.append(text)
 
     def add(self, text: str, annotation: Annotation | None) -> Iterator[Told]:  # noqa: ARG002  # calls cite nothing
         """More arguments."""
@@ -240,7 +266,9 @@ class CallItem:
     def _tell(self, text: str) -> Iterator[Told]:
         if text:
             self._pieces.append(text)
-            yield f"{self._event}.delta", {**self._place(), "delta": text}
+            kind, place = f"{self._event}.delta", self._place()
+            self.more = More((kind, {**place, "delta": ""})) if self._unwrap is None else None
+            yield kind, {**place, "delta": text}
 
     def _named(self) -> dict[str, object]:
         return {} if self._is_freeform else {"name": self._head["name"]}

@@ -4,11 +4,17 @@ from copilot_asgi.errors import MalformedResponse
 from copilot_asgi.wire.error_body import error_under_success
 from copilot_asgi.wire.shallow import NOT_JSON, NULL, Fields, is_null, read_array, read_object, starts_with
 
-__all__ = ["check_answer", "check_list"]
+__all__ = ["check_answer", "check_list", "read_answer"]
 
 
 def check_answer(body: bytes) -> bytes:
-    """``body`` itself.
+    """``body`` itself. Raises like ``read_answer``."""
+    read_answer(body)
+    return body
+
+
+def read_answer(body: bytes) -> Fields:
+    """The top level of the answer.
 
     Raises ``MalformedResponse`` for what is no JSON object in UTF-8, ``UpstreamStatus`` for an error under 200.
     """
@@ -20,7 +26,7 @@ def check_answer(body: bytes) -> bytes:
     # A Responses answer has an error field of its own, beside its output.
     if "error" in fields and not is_null(fields["error"]) and "output" not in fields:
         raise error_under_success(body)
-    return body
+    return fields
 
 
 def check_list(fields: Fields, name: str) -> None:

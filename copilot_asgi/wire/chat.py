@@ -57,6 +57,8 @@ def limit_field(model: Model) -> str:
 
 
 def _limit_changes(fields: Fields, model: Model) -> dict[str, bytes | None]:
+    if "max_tokens" not in fields and "max_completion_tokens" not in fields:
+        return {}
     right = limit_field(model)
     wrong = "max_tokens" if right == "max_completion_tokens" else "max_completion_tokens"
     if wrong not in fields:
@@ -89,5 +91,5 @@ def _stream_options(fields: Fields) -> tuple[bool, bytes]:
 
 
 def _choices(fields: Fields) -> int:
-    count = bytes(fields.get("n", b"1"))
+    count = bytes(fields["n"]) if "n" in fields else b""
     return int(count) if _COUNT.fullmatch(count) else 1

@@ -22,7 +22,7 @@ from copilot_asgi.wire.chat_shapes import (
     winning_reason,
 )
 from copilot_asgi.wire.error_body import error_under_success
-from copilot_asgi.wire.shallow import NOT_JSON, Fields, is_null, read_array, read_object, starts_with
+from copilot_asgi.wire.shallow import NOT_JSON, NULL, is_null, read_array, read_object, starts_with
 
 __all__ = ["mend_answer"]
 
@@ -56,19 +56,20 @@ def mend_answer(body: bytes, *, model: str, created: int, id: str, choices: int 
 
 
 def _mend(body: bytes, answer: Chunk, identity: Changes, *, fold: bool) -> bytes:
-    fields = read_object(body)
     wanted: Changes = {**identity, "object": OBJECT}
     changes = usage_changes(answer.usage)
     changes |= {name: value for name, value in wanted.items() if value != getattr(answer, name)}
     if not answer.choices:
-        return msgspec.json.encode(changed(fields, {**changes, "choices": [_spent(answer)]}))
-    raws = [read_object(raw) for raw in read_array(fields["choices"])]
-    whole = [_whole_choice(raw, choice, at) for at, (raw, choice) in enumerate(zip(raws, answer.choices, strict=True))]
-    if fold and len(whole) > 1:
-        whole = [_folded(whole, answer.choices)]
-    if not changes and whole == raws:
+        return msgspec.json.encode(changed(read_object(body), {**changes, "choices": [_spent(answer)]}))
+    mends = [_mend_choice(choice, position) for position, choice in enumerate(answer.choices)]
+    fold = fold and len(mends) > 1
+    if not changes and not fold and not any(any(mend) for mend in mends):
         return body
-    return msgspec.json.encode(changed(fields, {**changes, "choices": whole}))
+    fields = read_object(body)
+    raws = read_array(fields["choices"])
+    whole = [_mended(raw, *mend) for raw, mend in zip(raws, mends, strict=True)]
+    choices = [_folded(whole, answer.choices)] if fold else whole
+    return msgspec.json.encode(changed(fields, {**changes, "choices": choices}))
 
 
 def _spent(answer: Chunk) -> Changes:
@@ -107,7 +108,8 @@ def _continued(name: str, before: object, value: msgspec.Raw) -> object:
     return msgspec.Raw(msgspec.json.encode(_text_decoder.decode(before) + _text_decoder.decode(value)))
 
 
-def _whole_choice(raw: dict[str, msgspec.Raw], choice: Choice, position: int) -> Changes:
+def _mend_choice(choice: Choice, position: int) -> tuple[Changes, Changes, list[Changes]]:
+    """What is to be changed in the choice, in its message, and in each tool call, if any is."""
     if choice.message is None or choice.finish_reason == "error":
         raise MalformedResponse("GitHub Copilot sent an answer without a message.")
     reason = _reason(choice)
@@ -116,28 +118,33 @@ def _whole_choice(raw: dict[str, msgspec.Raw], choice: Choice, position: int) ->
         changes["index"] = position
     if choice.finish_reason != reason:
         changes["finish_reason"] = reason
-    given = read_object(raw["message"])
-    message = changed(given, _message_changes(given, choice.message, position))
-    if message != given:
-        changes["message"] = message
-    return changed(raw, changes)
+    tool_calls = choice.message.tool_calls or ()
+    calls = [_call_changes(call, f"call_{position}_{number}") for number, call in enumerate(tool_calls)]
+    return changes, _message_changes(choice.message), calls if any(calls) else []
 
 
-def _message_changes(given: Fields, message: Message, choice: int) -> Changes:
+def _message_changes(message: Message) -> Changes:
     changes: Changes = {}
-    if "padding" in given:
+    if message.padding is not NULL:
         changes["padding"] = DROP
-    if "annotations" in given and not starts_with(given["annotations"], b"["):
+    if message.annotations is not NULL and not starts_with(message.annotations, b"["):
         changes["annotations"] = DROP  # Copilot's own, an object where the API has a list
     if message.role != "assistant":
         changes["role"] = "assistant"
-    if not isinstance(message.content, str) and ("content" not in given or message.content is not None):
+    if not isinstance(message.content, str) and message.content is not None:
         changes["content"] = text_of(message.content)
-    calls = [_call_changes(call, f"call_{choice}_{position}") for position, call in enumerate(message.tool_calls or ())]
-    if any(calls):
-        raws = read_array(given["tool_calls"])
-        changes["tool_calls"] = [changed(read_object(raw), call) for raw, call in zip(raws, calls, strict=True)]
     return changes
+
+
+def _mended(choice: msgspec.Raw, changes: Changes, message_changes: Changes, calls: list[Changes]) -> Changes:
+    fields = read_object(choice)
+    if not message_changes and not calls:
+        return changed(fields, changes)
+    message = read_object(fields["message"])
+    if calls:
+        raws = zip(read_array(message["tool_calls"]), calls, strict=True)
+        message_changes = {**message_changes, "tool_calls": [changed(read_object(raw), call) for raw, call in raws]}
+    return changed(fields, {**changes, "message": changed(message, message_changes)})
 
 
 def _call_changes(call: ToolCall, name: str) -> Changes:

@@ -14,6 +14,7 @@ from copilot_asgi.wire.chat_shapes import (
     Choice,
     Chunk,
     Message,
+    ToolCall,
     changed,
     finish_reason,
     text_of,
@@ -80,10 +81,12 @@ class ChatStream(EventStream):
         chunk = _decoder.decode(data)
         if not is_null(chunk.error):
             return self._fail(data, _error_block(data, block))
-        if chunk.choices:
-            self._answered = True
-            return self._with_choices(chunk, chunk.choices, data, block)
-        return [] if is_null(chunk.usage) else self._with_usage(chunk, data, block)
+        if not chunk.choices:
+            return [] if is_null(chunk.usage) else self._with_usage(chunk, data, block)
+        self._answered = True
+        if self._held is None and self._is_plain(chunk, chunk.choices):
+            return [block]
+        return self._with_choices(chunk, chunk.choices, data, block)
 
     def _end(self) -> list[bytes]:
         if self.done:
@@ -117,9 +120,6 @@ class ChatStream(EventStream):
         return [*out, encode(msgspec.json.encode(changed(read_object(data), changes))) if changes else block]
 
     def _with_choices(self, chunk: Chunk, choices: list[Choice], data: bytes, block: bytes) -> list[bytes]:
-        if self._is_plain(chunk, choices):
-            self._has_content = True
-            return self._hold_back(None, block)
         top = self._top_changes(chunk)
         mends = [self._mend(choice, position) for position, choice in enumerate(choices)]
         if not self._folds:
@@ -133,15 +133,25 @@ class ChatStream(EventStream):
         return out
 
     def _is_plain(self, chunk: Chunk, choices: list[Choice]) -> bool:
-        """Whether a chunk is text in the middle of a stream that is right so far: most are, and are done with here."""
+        """Whether a chunk that is right goes on with a stream that is right so far: 0.2 microseconds instead of 2.5.
+
+        Text, thinking and arguments of tool calls mostly do, and are done with here.
+        """
         choice = choices[0]
         delta = choice.delta
-        if len(choices) > 1 or choice.index != 0 or choice.finish_reason is not None or delta is None:
+        if delta is None or delta.role not in _ROLES or isinstance(delta.content, list):
             return False
-        if not delta.content or not isinstance(delta.content, str) or delta.tool_calls or delta.role is not None:
+        is_one = len(choices) == 1 and choice.index == 0 and choice.finish_reason is None
+        if not (is_one and self._is_known and self._folds and 0 in self._finished and _names_itself(chunk)):
             return False
-        is_known = self._is_known and self._folds and 0 in self._finished
-        return is_known and _names_itself(chunk) and is_null(chunk.usage)
+        if not is_null(chunk.usage) or (delta.tool_calls and not self._go_on(delta.tool_calls)):
+            return False
+        self._has_content = self._has_content or bool(delta.content or delta.refusal or delta.tool_calls)
+        return True
+
+    def _go_on(self, fragments: list[ToolCall]) -> bool:
+        calls = self._calls.get(0)
+        return calls is not None and len(fragments) == 1 and calls.goes_on(fragments[0], choice=0)
 
     def _hold_back(self, reason: str | None, block: bytes) -> list[bytes]:
         """Pass ``block`` on, unless it ends the answer: another piece may follow, and then it did not."""

@@ -72,6 +72,17 @@ class OpenCalls:
         call.arguments.append(function.arguments or "")
         return changes
 
+    def goes_on(self, fragment: ToolCall, *, choice: int) -> bool:
+        """Whether ``fragment`` is right and just more arguments of a call, as most are; only then they are noted."""
+        function = fragment.function
+        if function is None or function.name or fragment.id or fragment.index is None:
+            return False
+        call = self._by_key.get((choice, fragment.index))
+        if call is None or call.index != fragment.index:
+            return False
+        call.arguments.append(function.arguments or "")
+        return True
+
     def find(self, fragment: ToolCall, *, choice: int, position: int) -> tuple[OpenCall, bool]:
         """The call that ``fragment`` belongs to, and whether it begins with it."""
         key = (choice, position if fragment.index is None else fragment.index)

@@ -6,7 +6,7 @@ context management for clients that asked for none: some libraries break on a ke
 
 import msgspec
 
-from copilot_asgi.wire.answer import check_answer, check_list
+from copilot_asgi.wire.answer import check_list, read_answer
 from copilot_asgi.wire.shallow import read_object
 from copilot_asgi.wire.sse import encode
 from copilot_asgi.wire.stream import EventStream, Typed, redacted
@@ -58,8 +58,7 @@ def mend_message(body: bytes, *, context_management: bool) -> bytes:
     The same object when nothing is left out. Raises ``MalformedResponse`` for what is no answer, ``UpstreamStatus`` for
     an error under 200.
     """
-    check_answer(body)
-    check_list(read_object(body), "content")
+    check_list(read_answer(body), "content")
     return body if context_management or _NEEDLE not in body else _without_report(body)
 
 

@@ -9,7 +9,7 @@ Nothing else is changed, and what an error event of ours must fit to is remember
 import msgspec
 
 from copilot_asgi.errors import MalformedResponse
-from copilot_asgi.wire.answer import check_answer, check_list
+from copilot_asgi.wire.answer import check_list, read_answer
 from copilot_asgi.wire.dialect import ResponseProgress
 from copilot_asgi.wire.shallow import NULL, is_null, read_array, read_object
 from copilot_asgi.wire.sse import encode
@@ -61,40 +61,42 @@ class ResponsesStream(EventStream):
 
     def __init__(self) -> None:
         super().__init__()
-        self._progress = ResponseProgress()
+        self._number = ResponseProgress().sequence_number
+        self._first: _Response | None = None
         self._item_ids: dict[int, str] = {}
 
     @property
     def progress(self) -> ResponseProgress:
         """Ids and numbers that the client has seen."""
-        return self._progress
+        first = self._first or _Response()
+        return ResponseProgress(self._number, first.id or "", first.model or "", int(first.created_at or 0))
 
     def _event(self, name: str, data: bytes, block: bytes) -> list[bytes]:
         if data.strip() == b"[DONE]":
             return []
         event = _decoder.decode(data)
         kind = event.kind(name)
-        if kind in _FAILED:
-            pinned = self._pinned(event, data)
-            return self._fail(data, redacted(kind, pinned, _block(kind, pinned, instead_of=(data, block))))
-        self._answered = True
-        self._remember(event)
+        has_failed = kind in _FAILED
+        if not has_failed:
+            self._answered = True
+            self._remember(event)
+        pinned = self._pinned(event, data)
+        if pinned is not data:
+            block = encode(pinned, event=kind)
+        if has_failed:
+            return self._fail(data, redacted(kind, pinned, block))
         self.done = self.complete = kind in _COMPLETE
-        return [_block(kind, self._pinned(event, data), instead_of=(data, block))]
+        return [block]
 
     def _remember(self, event: _Event) -> None:
-        before = self._progress
-        number = before.sequence_number + 1 if event.sequence_number is None else event.sequence_number
-        if event.response is None or before.response_id:
-            self._progress = ResponseProgress(number, before.response_id, before.model, before.created)
-            return
-        first = event.response
-        self._progress = ResponseProgress(number, first.id or "", first.model or "", int(first.created_at or 0))
+        self._number = self._number + 1 if event.sequence_number is None else event.sequence_number
+        if event.response is not None and (self._first is None or not self._first.id):
+            self._first = event.response
 
     def _pinned(self, event: _Event, data: bytes) -> bytes:
         """``data`` itself, or the same event under the ids that the client knows."""
         changes: dict[str, object] = {}
-        if event.output_index is not None:
+        if event.output_index is not None and (event.item is not None or event.item_id is not None):
             changes |= self._item_changes(event, event.output_index, data)
         if event.type in _TEXT and is_null(event.logprobs):
             changes["logprobs"] = []
@@ -114,7 +116,7 @@ class ResponsesStream(EventStream):
     def _response_changes(self, response: _Response, data: bytes) -> dict[str, object]:
         """The whole response with what has to change in it, or nothing."""
         changes: dict[str, object] = {}
-        pinned = self._progress.response_id
+        pinned = self._first.id if self._first else ""
         if pinned and response.id and response.id != pinned:
             changes["id"] = pinned
         wrong = [index for index, item in enumerate(response.output or ()) if self._differs(index, item.id)]
@@ -139,8 +141,7 @@ def mend_response(body: bytes) -> bytes:
 
     Raises ``MalformedResponse`` for what is no answer, ``UpstreamStatus`` for an error under 200.
     """
-    check_answer(body)
-    check_list(read_object(body), "output")
+    check_list(read_answer(body), "output")
     try:
         usage = _response_decoder.decode(body).usage
     except msgspec.ValidationError:
@@ -163,9 +164,3 @@ def _with_count(usage: msgspec.Raw) -> dict[str, object]:
     details = {} if is_null(given) else read_object(given)
     named = {name: value for name, value in details.items() if not is_null(value)}
     return {**fields, "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0, **named}}
-
-
-def _block(kind: str, data: bytes, *, instead_of: tuple[bytes, bytes]) -> bytes:
-    """The event on the wire: as it came when its data did not change."""
-    old, block = instead_of
-    return block if data is old else encode(data, event=kind)

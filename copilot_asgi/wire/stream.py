@@ -14,7 +14,7 @@ from copilot_asgi.secret import redact
 from copilot_asgi.wire.dialect import ResponseProgress
 from copilot_asgi.wire.error_body import error_under_success
 from copilot_asgi.wire.shallow import NOT_JSON, NULL, is_null
-from copilot_asgi.wire.sse import BOM, EventSplitter, encode, parse_block
+from copilot_asgi.wire.sse import Block, EventReader, encode
 
 __all__ = ["DONE", "EventStream", "StreamMender", "redacted"]
 
@@ -53,8 +53,7 @@ class EventStream(ABC):
         self.done = False
         self.complete = False
         self.events = 0
-        self._splitter = EventSplitter()
-        self._started = False
+        self._reader = EventReader()
         self._answered = False
         self._line_feed_sent = False
 
@@ -75,18 +74,16 @@ class EventStream(ABC):
         """
         if self.done:
             return b""
-        out: list[bytes] = []
-        for block in self._splitter.feed(chunk):
-            out += self._pass(block)
-        return self._joined(out, chunk)
+        blocks = self._reader.feed(chunk)
+        out = self._pass(blocks[0]) if len(blocks) == 1 else [piece for block in blocks for piece in self._pass(block)]
+        return chunk if len(out) == 1 and out[0] is chunk else self._joined(out, chunk)
 
     def finish(self) -> bytes:
         """What to pass on when upstream has ended; raises ``StreamInterrupted`` when the answer is not complete."""
         if self.done:
             return b""
-        rest = self._splitter.rest
         try:
-            out = self._pass(rest + b"\n\n") if rest.strip() else []
+            out = [piece for block in self._reader.finish() for piece in self._pass(block)]
         except StreamInterrupted:
             out = []  # half an event: it is the answer before it that counts
         return b"".join(out + self._end())
@@ -101,14 +98,13 @@ class EventStream(ABC):
             return []
         raise StreamInterrupted("GitHub Copilot ended the stream before the answer was complete.")
 
-    def _pass(self, block: bytes) -> list[bytes]:
+    def _pass(self, told: Block) -> list[bytes]:
         if self.done:
             return []
+        name, data, block = told
         if self._line_feed_sent:
             block = block.removeprefix(b"\n")
             self._line_feed_sent = False
-        name, data = parse_block(block if self._started else block.removeprefix(BOM))
-        self._started = True
         if not data.strip():
             return [block]
         self.events += 1
@@ -125,10 +121,8 @@ class EventStream(ABC):
         return [block]
 
     def _joined(self, out: list[bytes], chunk: bytes) -> bytes:
-        if len(out) == 1 and out[0] is chunk:
-            return chunk
         joined = b"".join(out)
-        if joined.endswith(b"\r") and self._splitter.rest == b"\n":
+        if joined.endswith(b"\r") and self._reader.rest == b"\n":
             # The second half of the closing CR LF is here already: the client must not wait for it.
             self._line_feed_sent = True
             joined += b"\n"

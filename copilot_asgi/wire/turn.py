@@ -20,7 +20,10 @@ _TURNS: Mapping[Dialect, str] = MappingProxyType(
     {Dialect.CHAT: "messages", Dialect.MESSAGES: "messages", Dialect.RESPONSES: "input"}
 )
 _INSTRUCTION_ROLES = frozenset({"system", "developer"})
-_IMAGE_NEEDLES = (b'"image_url"', b'"image"', b'"input_image"', b'"computer_screenshot"')
+_IMAGE = b"image"
+_IMAGE_NEEDLES = (b'"image_url"', b'"image"', b'"input_image"')
+_AHEAD = len(b'"input_')  # the most bytes that a needle has ahead of the word
+_SCREENSHOT = b'"computer_screenshot"'
 _IMAGE_TYPES = frozenset({"image_url", "image", "input_image", "computer_screenshot"})
 _IMAGE_DEPTH = 8  # array, message, content, tool result, content, image: deeper nesting is not a request's
 
@@ -74,13 +77,22 @@ def has_image(dialect: Dialect, fields: Fields) -> bool:
     if name is None:
         return False
     turns = _value(fields, name)
-    text = bytes(turns)
-    if not any(needle in text for needle in _IMAGE_NEEDLES):
+    if not _names_image(bytes(turns)):
         return False
     try:
         return _holds_image(turns, _IMAGE_DEPTH)
     except NOT_JSON:
         raise _malformed(name) from None
+
+
+def _names_image(text: bytes) -> bool:
+    """Whether a type of image is in ``text``, perhaps as words only.
+
+    What most of them share is looked for first: 70 microseconds for a prompt of 120 KiB instead of 130.
+    """
+    start = text.find(_IMAGE)
+    is_there = start >= 0 and any(text.find(needle, max(start - _AHEAD, 0)) >= 0 for needle in _IMAGE_NEEDLES)
+    return is_there or _SCREENSHOT in text
 
 
 def _value(fields: Fields, name: str) -> msgspec.Raw:

@@ -402,6 +402,13 @@ def test_what_is_no_whole_answer_is_an_interruption(chunks: list[bytes]) -> None
         decode(*chunks)
 
 
+def test_an_empty_reason_is_none() -> None:
+    """What follows it belongs to the answer, which needs a real one to be complete."""
+    assert folded(chunk("", content="a"), chunk("length", content="b")).finish is Finish.LENGTH
+    with pytest.raises(StreamInterrupted):
+        decode(chunk("", content="a"))
+
+
 def test_half_an_event_after_the_reason_does_not_undo_the_answer() -> None:
     """The answer was complete; only the rest of the line is gone."""
     assert folded(chunk("stop", content="a"), b'data: {"choices":[],"usa').parts == (text("a"),)

@@ -208,6 +208,16 @@ ANSWERS: dict[str, tuple[list[Event], Conversation, list[Json], Json]] = {
         [{"function_call": {"name": "f", "arguments": ""}}, {"function_call": {"arguments": "{}"}}],
         {"content": None, "function_call": {"name": "f", "arguments": "{}"}},
     ),
+    "deprecated calls in pieces": (
+        whole(call(0, "{", "}"), call(1, "{", "}", "}"), reason=Finish.TOOL_CALLS),
+        LEGACY,
+        [
+            {"function_call": {"name": "f", "arguments": ""}},
+            {"function_call": {"arguments": "{"}},
+            {"function_call": {"arguments": "}"}},
+        ],
+        {"content": None, "function_call": {"name": "f", "arguments": "{}"}},
+    ),
     "no deprecated call": (whole(part(0, Kind.TEXT, "a")), LEGACY, [{"content": "a"}], {"content": "a"}),
     "a source": (
         whole(CITED),

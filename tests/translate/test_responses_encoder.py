@@ -236,6 +236,14 @@ def test_annotations() -> None:
     assert data[-1]["response"]["output"][0]["content"][0]["annotations"] == [first, second]
 
 
+def test_a_source_of_a_thought_is_not_told() -> None:
+    """Thoughts cite nothing, and lose no text that comes with a source."""
+    source = Annotation("https://e.com")
+    data = written(PartStarted(0, THINKING), PartDelta(0, "a"), PartDelta(0, "b", source), PartFinished(0), STOP)
+    assert [each["delta"] for each in data if "delta" in each] == ["a", "b"]
+    assert data[-1]["response"]["output"][0]["summary"] == [{"type": "summary_text", "text": "ab"}]
+
+
 def test_thinking() -> None:
     """A summary of one part; the seal, with the text it signs, only for who asked for it."""
     seal = Seal(SealOrigin.SIGNATURE, "sig")

@@ -204,6 +204,63 @@ def test_right_chunks_are_the_same_object(chunks: list[bytes]) -> None:
     assert mender.finish() == b""
 
 
+OPENED = [FIRST, CALL[0]]
+RIGHT: dict[str, Json] = {
+    "text": {"content": "x"},
+    "thinking": {"reasoning_text": "x"},
+    "refusal": {"refusal": "x"},
+    "role once more": {"content": "x", "role": "assistant"},
+    "nothing": {},
+    "arguments": {"tool_calls": [call(0, arguments="x")]},
+    "a fragment of nothing": {"tool_calls": [{"index": 0}]},
+}
+WRONG: dict[str, Json] = {
+    "odd role": {"content": "x", "role": "model"},
+    "list of parts": {"content": [{"type": "text", "text": "x"}]},
+    "no index": {"tool_calls": [call(None, arguments="x")]},
+    "id once more": {"tool_calls": [call(0, id="call_b1", arguments="x")]},
+    "name once more": {"tool_calls": [call(0, name="read_file", arguments="x")]},
+    "a call that nobody began": {"tool_calls": [call(3, arguments="x")]},
+    "two fragments": {"tool_calls": [call(0, arguments="x"), call(None, arguments="y")]},
+}
+
+
+@pytest.mark.parametrize("delta", RIGHT.values(), ids=RIGHT)
+def test_right_chunks_go_on_with_the_stream_as_the_same_object(delta: Json) -> None:
+    """Text, thinking and arguments need nothing in the middle of a stream, alone or several in one read."""
+    mender = stream()
+    for opening in OPENED:
+        mender.feed(opening)
+    chunk = gpt_delta(delta)
+    assert mender.feed(chunk) is chunk
+    assert mender.feed(chunk + HELLO + chunk) == chunk + HELLO + chunk
+    assert mender.events == len(OPENED) + 4
+
+
+@pytest.mark.parametrize("delta", WRONG.values(), ids=WRONG)
+def test_wrong_chunks_are_mended_in_the_middle_of_a_stream(delta: Json) -> None:
+    """What would pass at a glance, but that clients cannot take, is written anew."""
+    mender, chunk = stream(), gpt_delta(delta)
+    out = [mender.feed(each) for each in (*OPENED, chunk)]
+    assert out[-1] != chunk
+    assert len(read(b"".join(out) + run(mender, [STOP, DONE]))) == len(OPENED) + 2
+
+
+def test_arguments_that_go_on_belong_to_the_call() -> None:
+    """An end without a reason counts as one only when the arguments that passed are whole."""
+    assert read(run(stream(), [*CALL[:3], DONE]))[-1].choices[0].finish_reason == "tool_calls"
+    with pytest.raises(StreamInterrupted):
+        run(stream(), [*CALL[:2], DONE])
+
+
+def test_a_message_in_place_of_a_delta_is_mended() -> None:
+    """Clients read deltas only, also of a chunk in the middle."""
+    mender = stream()
+    mender.feed(FIRST)
+    out = mender.feed(gpt([{"index": 0, "message": {"content": "x"}, "finish_reason": None}]))
+    assert ChatCompletionChunk.model_validate_json(out[6:]).choices[0].delta.content == "x"
+
+
 def test_many_right_events_in_one_chunk_are_the_same_object() -> None:
     """A chunk of whole events is passed on as it came, with each kind of line end."""
     for line_end in (b"\n", b"\r\n"):

@@ -267,6 +267,15 @@ def test_pinning_does_not_depend_on_the_cut() -> None:
     assert same == [True, False, True, False, False, True, True, False, True, False]
 
 
+@pytest.mark.parametrize("more", [{"item_id": ""}, {"item": {"id": "", "k": 1}}], ids=["of the item", "in the item"])
+def test_an_empty_id_is_another_one(more: dict[str, object]) -> None:
+    """An item that an event leaves without a name keeps the one that the client knows."""
+    mender = ResponsesStream()
+    mender.feed(event("response.output_item.added", output_index=0, item={"id": "A1"}))
+    [told] = events_in(mender.feed(event("response.output_item.done", output_index=0, **more)))
+    assert "A1" in {told.get("item_id"), told.get("item", {}).get("id")}
+
+
 def test_only_the_output_may_differ() -> None:
     """A final response under its first id, whose items have new ones, is mended in its items alone."""
     mender = ResponsesStream()

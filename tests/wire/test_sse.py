@@ -13,6 +13,7 @@ from copilot_asgi.wire.sse import (
     BOM,
     EVENT_LIMIT,
     EventParser,
+    EventReader,
     EventSplitter,
     ServerSentEvent,
     encode,
@@ -206,6 +207,78 @@ def test_whole_event_is_passed_on_as_the_same_object() -> None:
     """One whole event in one chunk is not copied."""
     chunk = b'data: {"a": 1}\n\n'
     assert EventSplitter().feed(chunk)[0] is chunk
+
+
+def read_blocks(chunks: Iterable[bytes]) -> list[tuple[str, bytes, bytes]]:
+    reader = EventReader()
+    return [block for chunk in chunks for block in reader.feed(chunk)] + reader.finish()
+
+
+USUAL = [b"data: 1\n\n", b"event: e\ndata: 2\n\n", b"event: \ndata: 3\n\n", b"data: \n\n"]
+UNUSUAL = [
+    b"data:1\n\n",
+    b"event: e\n\n",
+    b"data: 1\ndata: 2\n\n",
+    b"data: 1\n\ndata: 2\n\n",
+    b"data: 1\r2\n\n",
+    b"event: a\rb\ndata: 1\n\n",
+    b"event: e\ndata: 1\n\n\n",
+    b"event: e\ndata: 1\nid: 5\n\n",
+    b"data: 1\n",
+    b"data: 1",
+    b"event: e\n",
+    b": ping\n\n",
+    BOM + b"data: 1\n\n",
+    b"\n",
+    b"",
+]
+
+
+@pytest.mark.parametrize("between", [b"", b"data: 0\n\n", b"dat", b"data: 0\r\n\r"], ids=str)
+@pytest.mark.parametrize("chunk", USUAL + UNUSUAL, ids=str)
+def test_a_reader_says_what_splitting_and_parsing_say(chunk: bytes, between: bytes) -> None:
+    """However a read looks, and whatever came before it, blocks are the splitter's, names and data the parser's."""
+    chunks = [b"data: first\n\n", between, chunk, b"data: last\n\n"]
+    blocks, rest = split(chunks)
+    expected = [(*parse_block(block), block) for block in blocks]
+    cut_off = [(*parse_block(rest + b"\n\n"), rest + b"\n\n")] if rest.strip() else []
+    assert read_blocks(chunks) == expected + cut_off
+
+
+@pytest.mark.parametrize("stream", [SMALL_CORPUS, CORPUS], ids=["small", "large"])
+@pytest.mark.parametrize("cut", [lambda stream: [stream], byte_by_byte], ids=["whole", "bytes"])
+def test_a_reader_does_not_mind_the_cuts(stream: bytes, cut: Callable[[bytes], list[bytes]]) -> None:
+    """Names, data and raw bytes of the blocks are the same however they arrive."""
+    assert read_blocks(cut(stream)) == read_blocks([stream[:1], stream[1:]])
+
+
+def test_a_reader_passes_over_one_byte_order_mark() -> None:
+    """Only the first block may have one, which stays in its raw bytes."""
+    first, second = read_blocks([BOM + b"data: 1\n\n", BOM + b"data: 2\n\n"])
+    assert first == ("message", b"1", BOM + b"data: 1\n\n")
+    assert second == ("message", b"", BOM + b"data: 2\n\n")
+
+
+@pytest.mark.parametrize("chunk", USUAL)
+def test_a_reader_hands_on_a_whole_block_as_the_same_object(chunk: bytes) -> None:
+    """The raw bytes of one block in one read are not copied, be it the first or a later one."""
+    reader = EventReader()
+    assert all(reader.feed(chunk)[0][2] is chunk for _ in range(3))
+
+
+def test_a_reader_has_a_limit() -> None:
+    """A block of the usual form is measured like any other."""
+    reader = EventReader(limit=20)
+    assert [reader.feed(b"data: 345678901234\n\n")[0][1] for _ in range(2)] == [b"345678901234"] * 2
+    with pytest.raises(ResponseTooLarge):
+        reader.feed(b"data: 3456789012345\n\n")
+
+
+@pytest.mark.parametrize("data", [b"", b"1", b"1\n2", b"1\r2\r\n3", b"1\n"])
+@pytest.mark.parametrize("name", [None, "e"])
+def test_what_is_encoded_can_be_read(data: bytes, name: str | None) -> None:
+    """Each line of the data is a line of the event."""
+    assert parse_block(encode(data, event=name)) == (name or "message", b"\n".join(re.split(rb"\r\n|\n|\r", data)))
 
 
 def event_of(size: int, line_end: bytes) -> bytes:
