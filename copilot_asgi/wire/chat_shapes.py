@@ -95,7 +95,7 @@ class Choice(msgspec.Struct, gc=False):
 class Chunk(msgspec.Struct, gc=False):
     """A chunk or a whole answer; ``type`` is that of an Anthropic message in its place."""
 
-    object: str | None = None
+    object: str | msgspec.UnsetType | None = msgspec.UNSET
     id: str | None = None
     created: int | float | None = None
     model: str | None = None

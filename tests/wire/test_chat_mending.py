@@ -246,6 +246,25 @@ def test_wrong_chunks_are_mended_in_the_middle_of_a_stream(delta: Json) -> None:
     assert len(read(b"".join(out) + run(mender, [STOP, DONE]))) == len(OPENED) + 2
 
 
+@pytest.mark.parametrize("before", [b"", b" "])
+def test_a_chunk_that_lacks_nothing_but_its_kind_is_given_that(before: bytes) -> None:
+    """Some backends never say ``object``: it comes first, and every other byte stays."""
+    stream = ChatStream("m", include_usage=True, created=1, id="1")
+    stream.feed(claude({"role": "assistant", "content": "a"}, 0))
+    data = claude({"role": "assistant", "content": "b"}, 0).removeprefix(b"data: {")
+    told = stream.feed(b"data: " + before + b"{" + data)
+    assert told == b'data: {"object":"chat.completion.chunk",' + data
+
+
+@pytest.mark.parametrize("kind", [None, "", "chat.completion"])
+def test_a_wrong_kind_is_replaced(kind: str | None) -> None:
+    """A key is never there twice."""
+    stream = ChatStream("m", include_usage=True, created=1, id="1")
+    stream.feed(claude({"content": "a"}, 0))
+    told = stream.feed(claude({"content": "b"}, 0, object=kind))
+    assert told.count(b'"object":') == told.count(b'"object":"chat.completion.chunk"') == 1
+
+
 def test_arguments_that_go_on_belong_to_the_call() -> None:
     """An end without a reason counts as one only when the arguments that passed are whole."""
     assert read(run(stream(), [*CALL[:3], DONE]))[-1].choices[0].finish_reason == "tool_calls"
