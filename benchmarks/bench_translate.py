@@ -1,18 +1,16 @@
 """What translating costs an event, for each pair of dialects, and that it does not grow with the stream's length.
 
-Run it:  python benchmarks/bench_translate.py [--json FILE]
+Run it:  python benchmarks/bench_translate.py [--json FILE] [--quick]
 For each direction it prints microseconds an upstream event (median of interleaved rounds) for a stream of 100 and of
 1,000 events, and the ratio of the two: 1.0 is linear. The last rows are the native route, for scale, with one event in
 a read and with ten.
 """
 
-import argparse
-import json
-import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+
+from report import Column, Row, arguments, median, median_ratio, publish
 
 from copilot_asgi.translate.conversation import Conversation, Role, Text, Turn
 from copilot_asgi.translate.events import (
@@ -37,6 +35,12 @@ from copilot_asgi.wire.stream import StreamMender
 
 ROUNDS = 15
 LENGTHS = (100, 1000)
+COLUMNS = (
+    Column("direction", "upstream -> client"),
+    Column("short", f"{LENGTHS[0]:,} events", "{:.2f}"),
+    Column("long", f"{LENGTHS[1]:,} events", "{:.2f}"),
+    Column("growth", "growth", "x {:.2f}"),
+)
 WORDS = "some words of an answer, about thirty bytes "
 DIALECTS = (Dialect.CHAT, Dialect.MESSAGES, Dialect.RESPONSES)
 
@@ -87,9 +91,8 @@ def timed(make: Callable[[], StreamMender], events: list[bytes], *, a_read: int)
 
 def main() -> None:
     """Measure every direction in turn, round after round."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__).parse_args()
+    rounds = 1 if chosen.quick else ROUNDS
     rows: dict[str, tuple[Callable[[], StreamMender], Dialect, int]] = {}
     for upstream in DIALECTS:
         for client in DIALECTS:
@@ -99,20 +102,20 @@ def main() -> None:
         rows |= {f"{dialect.value}, {label}": (make, dialect, a_read) for dialect, make in NATIVE.items()}
     streams = {(dialect, length): upstream_stream(dialect, length) for dialect in DIALECTS for length in LENGTHS}
     times: dict[str, dict[int, list[float]]] = {name: {length: [] for length in LENGTHS} for name in rows}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, (make, dialect, a_read) in rows.items():
             for length in LENGTHS:
                 times[name][length].append(timed(make, streams[dialect, length], a_read=a_read))
-    print(f"microseconds an event, medians of {ROUNDS} rounds")
-    print(f"{'upstream -> client':30} {LENGTHS[0]:>8} {LENGTHS[1]:>8}  growth")
-    figures = {}
-    for name, each in times.items():
-        short, long = (statistics.median(each[length]) for length in LENGTHS)
-        growth = statistics.median(b / a for a, b in zip(each[LENGTHS[0]], each[LENGTHS[1]], strict=True))
-        figures[name] = {"short": short, "long": long, "growth": growth}
-        print(f"{name:30} {short:8.2f} {long:8.2f}  x {growth:.2f}")
-    if chosen.json:
-        chosen.json.write_text(json.dumps(figures, indent=2))
+    table: list[Row] = [
+        {
+            "direction": name,
+            "short": median(each[LENGTHS[0]]),
+            "long": median(each[LENGTHS[1]]),
+            "growth": median_ratio(each[LENGTHS[1]], each[LENGTHS[0]]),
+        }
+        for name, each in times.items()
+    ]
+    publish("translate", f"Microseconds an event, medians of {rounds} rounds", COLUMNS, table, chosen.json)
 
 
 if __name__ == "__main__":

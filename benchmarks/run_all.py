@@ -40,8 +40,7 @@ def main() -> None:
 
 def run(name: str, directory: Path, *, quick: bool) -> None:
     """Run one benchmark, which prints its table."""
-    # Translating takes two seconds as it is.
-    options = ["--quick"] if quick and name != "translate" else []
+    options = ["--quick"] if quick else []
     file = directory / f"{name}.json"
     subprocess.run([sys.executable, HERE / f"bench_{name}.py", "--json", file, *options], check=True)
 
@@ -52,9 +51,9 @@ def filled(text: str, directory: Path) -> str:
     def replaced(mark: re.Match[str]) -> str:
         name = mark["name"]
         file = directory / f"{name or 'e2e'}.json"
-        found = json.loads(file.read_text()) if file.exists() else {}
-        if "table" not in found:
+        if not file.exists():
             return mark[0]
+        found = json.loads(file.read_text())
         if name is None:
             return f"<!-- machine -->\n{', '.join(described(found['machine']))}.\n<!-- end -->"
         return f"<!-- table: {name} -->\n{found['title']}.\n\n{found['table']}\n<!-- end -->"
