@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from copilot_asgi.budgets import Budget
     from copilot_asgi.credentials.accounts import Account
     from copilot_asgi.credentials.credential import Credential
+    from copilot_asgi.estimates import Estimate
     from copilot_asgi.limits import RateLimit
     from copilot_asgi.pricing import Usage
     from copilot_asgi.routing import Route
@@ -170,10 +171,10 @@ class Exchange:
 
     ``id``, ``received_at`` (seconds, monotonic), ``arrival``, ``dialect``, ``ended`` (by our shutting down; all edge);
     ``request`` (edge, then fallback, transform and translation); ``caller`` (identify); ``account``, ``route`` and
-    ``opened``, what the running loop reaches Copilot with (route);
-    ``admitted``, that it was counted as a request (rate limit); ``turn`` (what upstream wants to know of it) and
-    ``stream`` (how far it has come; both translation); ``credential`` (lease); ``usage`` (meter, or cache when nothing
-    was used).
+    ``opened``, what the running loop reaches Copilot with (route); ``admitted``, that it was counted as a request (rate
+    limit); ``estimate`` of what it may cost (``estimates``, for the first that asks); ``turn`` (what upstream wants to
+    know of it) and ``stream`` (how far it has come; both translation); ``credential`` (lease); ``usage`` (meter, or
+    cache when nothing was used).
     """
 
     __slots__ = (
@@ -184,6 +185,7 @@ class Exchange:
         "credential",
         "dialect",
         "ended",
+        "estimate",
         "id",
         "opened",
         "received_at",
@@ -207,6 +209,7 @@ class Exchange:
         self.account: Account | None = None
         self.opened: Opened | None = None
         self.credential: Credential | None = None
+        self.estimate: Estimate | None = None
         self.usage: Usage | None = None
         self.admitted = False
         self.ended = False

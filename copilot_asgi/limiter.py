@@ -6,21 +6,23 @@ Rule: what is reserved is taken from every limit that holds or from none, in one
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
+
+import msgspec
 
 from copilot_asgi.limits import Costs, RateLimit, Ticket, Wait, Window, take_all
 
-__all__ = ["Limiter", "MemoryLimiter", "Reservation"]
+__all__ = ["Held", "Limiter", "MemoryLimiter", "Reservation"]
 
 
 class Reservation(Protocol):
     """Costs that were taken before they are known for sure."""
 
-    async def settle(self, costs: Costs) -> None:
+    def settle(self, costs: Costs) -> Awaitable[None] | None:
         """Replace what was reserved by ``costs``; zeros give it back. The first call counts, further ones do nothing.
 
+        It may be async, or plain where it never waits. A request that was served and counts as one only is not settled.
         When it cannot be kept the reservation stays as it is: an answer that was given must not fail afterwards.
         """
 
@@ -49,36 +51,39 @@ class MemoryLimiter:
         self._lock = threading.Lock()
         self._keys: OrderedDict[tuple[str, tuple[RateLimit, ...]], tuple[Window, ...]] = OrderedDict()
 
-    async def reserve(self, shares: Mapping[str, Sequence[RateLimit]], costs: Costs) -> Reservation | Wait:
+    async def reserve(self, shares: Mapping[str, Sequence[RateLimit]], costs: Costs) -> "Held | Wait":
         """Take ``costs`` under all limits of all keys, or nothing and say how long to wait."""
         with self._lock:
-            windows = [window for key, limits in shares.items() for window in self._windows(key, tuple(limits))]
+            windows: Sequence[Window] = ()
+            for key, limits in shares.items():
+                windows = (*windows, *self._windows(key, tuple(limits)))
             taken = take_all(windows, self._clock(), costs)
-        return (
-            taken if isinstance(taken, Wait) else _Held(partial(self._settle, list(zip(windows, taken, strict=True))))
-        )
+        return taken if isinstance(taken, Wait) else Held(windows, taken, self._lock, self._clock)
 
     def _windows(self, key: str, limits: tuple[RateLimit, ...]) -> tuple[Window, ...]:
-        windows = self._keys.setdefault((key, limits), tuple(map(Window, limits)))
-        self._keys.move_to_end((key, limits))
-        if len(self._keys) > self._max_keys:
-            self._keys.popitem(last=False)
+        place = (key, limits)
+        windows = self._keys.get(place)
+        if windows is None:
+            windows = self._keys[place] = tuple(map(Window, limits))
+            if len(self._keys) > self._max_keys:
+                self._keys.popitem(last=False)
+        else:
+            self._keys.move_to_end(place)
         return windows
 
-    def _settle(self, held: list[tuple[Window, Ticket]], costs: Costs) -> None:
-        with self._lock:
-            now = self._clock()
-            while held:
-                window, ticket = held.pop()
-                window.settle(ticket, now, costs.of(window.limit.unit))
 
+class Held(msgspec.Struct, eq=False):
+    """What one request has taken of some ``windows``, which are behind ``lock``; ``MemoryLimiter`` makes it."""
 
-class _Held:
-    """The reservation of one request; ``settle`` is its limiter's part."""
+    windows: Sequence[Window]
+    tickets: Sequence[Ticket]
+    lock: threading.Lock
+    clock: Callable[[], float]
 
-    def __init__(self, settle: Callable[[Costs], None]) -> None:
-        self._settle = settle
-
-    async def settle(self, costs: Costs) -> None:
+    def settle(self, costs: Costs) -> None:
         """Replace what was reserved by ``costs``."""
-        self._settle(costs)
+        with self.lock:
+            now = self.clock()
+            tickets, self.tickets = self.tickets, ()
+            for window, ticket in zip(self.windows, tickets, strict=False):
+                window.settle(ticket, now, costs.of(window.limit.unit))

@@ -45,7 +45,7 @@ class Unit(Enum):
     CREDITS = "credits"
 
 
-class RateLimit(msgspec.Struct, frozen=True):
+class RateLimit(msgspec.Struct, frozen=True, cache_hash=True):
     """At most ``amount`` of ``unit`` in any ``window`` seconds. One in a window is a minimum interval.
 
     Raises ``ConfigError`` for an amount below a billionth or above 10^15, and a window that is not positive or is
@@ -129,14 +129,15 @@ class Window:
 
     def __init__(self, limit: RateLimit) -> None:
         self.limit = limit
-        self._amount = _nano(limit.amount)
+        self._amount = round(limit.amount * NANO)
         self._entries: deque[_Entry] = deque()
         self._used = 0
         self._now = -math.inf
 
     def wait(self, now: float, cost: float) -> float:
         """Seconds until ``cost`` fits, 0.0 when it fits now."""
-        self._advance(now)
+        if now > self._now:
+            self._advance(now)
         excess = self._used + self._counted(cost) - self._amount
         if excess <= 0:
             return 0.0
@@ -148,7 +149,8 @@ class Window:
 
     def take(self, now: float, cost: float) -> Ticket:
         """Count ``cost`` from now on; asking ``wait`` first is the caller's part."""
-        self._advance(now)
+        if now > self._now:
+            self._advance(now)
         nano = self._counted(cost)
         return Ticket(self._add(nano), nano)
 
@@ -157,7 +159,8 @@ class Window:
 
         What it cost less is free at once. What it cost more counts from now, when it became known.
         """
-        self._advance(now)
+        if now > self._now:
+            self._advance(now)
         change = self._counted(cost) - ticket.nano
         if change > 0:
             self._add(change)
@@ -166,11 +169,11 @@ class Window:
             self._used += change
 
     def _counted(self, cost: float) -> int:
-        return min(_nano(cost), self._amount)
+        return min(round(cost * NANO), self._amount)
 
     def _advance(self, now: float) -> None:
-        self._now = max(self._now, now)
-        while self._entries and self._entries[0].expires <= self._now:
+        self._now = now
+        while self._entries and self._entries[0].expires <= now:
             self._used -= self._entries.popleft().nano
 
     def _add(self, nano: int) -> _Entry:
@@ -188,12 +191,9 @@ class Window:
 
 def take_all(windows: Sequence[Window], now: float, costs: Costs) -> tuple[Ticket, ...] | Wait:
     """Take ``costs`` from each of the windows, or from none and name the longest wait."""
-    waits = [Wait(window.wait(now, costs.of(window.limit.unit)), window.limit) for window in windows]
-    longest = max(waits, key=lambda wait: wait.seconds, default=None)
-    if longest is not None and longest.seconds > 0:
-        return longest
-    return tuple(window.take(now, costs.of(window.limit.unit)) for window in windows)
-
-
-def _nano(amount: float) -> int:
-    return round(amount * NANO)
+    longest: Wait | None = None
+    for window in windows:
+        seconds = window.wait(now, costs.of(window.limit.unit))
+        if seconds > (0.0 if longest is None else longest.seconds):
+            longest = Wait(seconds, window.limit)
+    return longest or tuple([window.take(now, costs.of(window.limit.unit)) for window in windows])

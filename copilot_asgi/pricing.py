@@ -1,11 +1,10 @@
 """What an answer costs: tokens and the catalog's prices become credits, in whole billionths. Pure.
 
-Rule: money is integers, rounded once, half up. What upstream says it charged beats what we compute; what we compute
-says so. Source: one AI credit is 10^9 nano-AIU and one US cent (GitHub's ``copilot_usage`` extension).
+Rule: money is integers. What upstream says it charged beats what we compute; what we compute says so. Source: one AI
+credit is 10^9 nano-AIU and one US cent (GitHub's ``copilot_usage`` extension).
 """
 
 from collections.abc import Mapping
-from decimal import Decimal
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -14,31 +13,24 @@ import msgspec
 
 from copilot_asgi.translate.camel import camel
 from copilot_asgi.wire.dialect import Dialect
-from copilot_asgi.wire.shallow import NOT_JSON, NULL, Fields, read_object
-from copilot_asgi.wire.usage import MOST_NANO, MOST_TOKENS, Tokens
+from copilot_asgi.wire.prices import NANO
+from copilot_asgi.wire.shallow import NOT_JSON, Fields, read_object
+from copilot_asgi.wire.usage import MOST_TOKENS, Tokens
 
 if TYPE_CHECKING:
-    from fractions import Fraction
-
     from copilot_asgi.wire.models import Model
 
 __all__ = [
     "NANO",
     "OutputAsked",
     "PricedBy",
-    "Prices",
-    "Tier",
     "Usage",
     "estimate",
     "estimate_broken",
     "estimate_prompt",
     "output_asked",
     "price",
-    "prices_of",
 ]
-
-NANO = 1_000_000_000
-"""Billionths in one credit, and in one premium request."""
 
 USUAL_OUTPUT = 4096
 """Tokens that an answer is taken to have when the request names no limit."""
@@ -53,6 +45,8 @@ MOST_ANSWERS = 128
 _LIMITS = frozenset({"maxTokens", "maxCompletionTokens", "maxOutputTokens", "numPredict"})
 _COUNTS = frozenset({"n", "candidateCount"})
 _SECTIONS = frozenset({"generationConfig", "options"})
+_WORDS = _LIMITS | _COUNTS | _SECTIONS
+_INITIALS = frozenset({"_", *(word[0] for word in _WORDS)})
 # Where a dialect looks for the limit (nowhere is the top level) and under which names: no other bounds an answer.
 _HEEDED: Mapping[Dialect, tuple[str, frozenset[str]]] = MappingProxyType(
     {
@@ -64,12 +58,7 @@ _HEEDED: Mapping[Dialect, tuple[str, frozenset[str]]] = MappingProxyType(
         Dialect.OLLAMA: ("options", frozenset({"num_predict"})),
     }
 )
-_HIGHEST_PRICE = 10**18
-_FINEST_PRICE = -30  # decimal places; a number such as 1e-999999999 would take the machine's memory
-_LARGEST_BATCH = 10**12
 
-_price_decoder = msgspec.json.Decoder(Decimal)
-_whole_decoder = msgspec.json.Decoder(int)
 _number_decoder = msgspec.json.Decoder(float)
 
 
@@ -113,81 +102,20 @@ class OutputAsked(msgspec.Struct, frozen=True, kw_only=True):
     answers: int = 1
 
 
-class Tier(msgspec.Struct, frozen=True, kw_only=True):
-    """Prices of a batch of tokens, in billionths of a credit, exact."""
-
-    fresh: Decimal
-    cache_read: Decimal
-    cache_write: Decimal
-    output: Decimal
-
-
-class Prices(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``batch`` tokens cost. Prompts of more than ``threshold`` tokens cost ``long`` prices, if there are any."""
-
-    batch: int
-    default: Tier
-    long: Tier | None = None
-    threshold: int | None = None
-
-    def tier(self, prompt: int) -> Tier:
-        """The prices for a prompt of so many tokens."""
-        if self.long is not None and self.threshold is not None and prompt > self.threshold:
-            return self.long
-        return self.default
-
-    def nano(self, tokens: Tokens) -> int:
-        """What ``tokens`` cost in billionths of a credit."""
-        from fractions import Fraction
-
-        tier = self.tier(tokens.fresh + tokens.cache_read + tokens.cache_write)
-        kinds = (
-            (tokens.fresh, tier.fresh),
-            (tokens.cache_read, tier.cache_read),
-            (tokens.cache_write, tier.cache_write),
-            (tokens.output, tier.output),
-        )
-        return _rounded(sum((count * Fraction(cost) for count, cost in kinds), Fraction()) / self.batch)
-
-
-def prices_of(model: "Model") -> Prices | None:
-    """The model's prices; ``None`` when the catalog names none that can be used.
-
-    Two forms occur: prices in credits with tiers, and an older one in billionths of a credit without. A price that is
-    missing is that of fresh tokens: no discount is known.
-    """
-    fields = _object(model.billing.token_prices if model.billing else NULL)
-    batch = _whole(fields.get("batch_size", NULL)) or 0
-    if not 0 < batch <= _LARGEST_BATCH:
-        return None
-    if "default" not in fields:
-        flat = _tier(fields, scale=0)
-        return None if flat is None else Prices(batch=batch, default=flat)
-    listed = _object(fields["default"])
-    default = _tier(listed, scale=9)
-    if default is None:
-        return None
-    return Prices(
-        batch=batch,
-        default=default,
-        long=_tier(_object(fields.get("long_context", NULL)), scale=9),
-        threshold=_whole(listed.get("max_prompt_tokens", NULL)) or _whole(listed.get("context_max", NULL)),
-    )
-
-
 def price(tokens: Tokens, model: "Model", *, by_user: bool) -> Usage:
     """What an answer cost that used ``tokens``; only a turn of the user's own costs premium requests."""
     if tokens.nano_credits is not None:
         return _usage(tokens, tokens.nano_credits, model, PricedBy.UPSTREAM, by_user=by_user)
-    prices = prices_of(model)
-    nano = 0 if prices is None else prices.nano(tokens)
-    return _usage(tokens, nano, model, PricedBy.CATALOG, by_user=by_user)
+    return _usage(tokens, _listed(tokens, model), model, PricedBy.CATALOG, by_user=by_user)
 
 
-def estimate(body_bytes: int, asked: OutputAsked, model: "Model", *, by_user: bool = True) -> Usage:
-    """What a request of so many bytes may cost at the most that is likely: nothing cached, all output used."""
+def estimate(body_bytes: int, asked: OutputAsked, model: "Model") -> Usage:
+    """What a request of so many bytes may cost at the most that is likely.
+
+    That is with nothing cached, all output used, and for a turn of the user's own.
+    """
     tokens = Tokens(fresh=_prompt(body_bytes, model), output=_output(asked, model))
-    return _estimated(tokens, model, by_user=by_user)
+    return _estimated(tokens, model, by_user=True)
 
 
 def estimate_prompt(body_bytes: int, model: "Model", *, by_user: bool) -> Usage:
@@ -215,7 +143,7 @@ def estimate_broken(
     if _reasons(model):
         written = max(written, min(_output(asked, model), USUAL_OUTPUT * asked.answers))
     known = Tokens(fresh=_prompt(body_bytes, model)) if tokens is None else tokens
-    guessed = msgspec.structs.replace(known, output=max(known.output, written), nano_credits=None)
+    guessed = msgspec.structs.replace(known, output=max(known.output, written))
     return _estimated(guessed, model, by_user=by_user)
 
 
@@ -225,19 +153,28 @@ def output_asked(fields: Fields, dialect: Dialect) -> OutputAsked:
     A limit that is no whole number above zero (null, Ollama's -1), or that this dialect does not look for, sets no
     bound; without a bound the usual output is the least.
     """
+    asked = _words(fields)
     places = [("", fields)]
-    places += [(camel(name), _object(value)) for name, value in fields.items() if camel(name) in _SECTIONS]
-    limits = [limit or USUAL_OUTPUT for _, given in places for limit in _counts(given, _LIMITS)]
+    places += [(word, _object(value)) for word, value in asked if word in _SECTIONS]
+    for _, given in places[1:]:
+        asked += _words(given)
+    limits = [_counted(value) or USUAL_OUTPUT for word, value in asked if word in _LIMITS]
     section, names = _HEEDED[dialect]
     heeded = [given for place, given in places if place == section]
-    if not heeded or any(names.isdisjoint(given) for given in heeded):
+    if not heeded or any(map(names.isdisjoint, heeded)):
         limits.append(USUAL_OUTPUT)
-    answers = (count or 1 for _, given in places for count in _counts(given, _COUNTS))
-    return OutputAsked(limit=min(max(limits), MOST_TOKENS), answers=min(max(answers, default=1), MOST_ANSWERS))
+    answers = [1, *(_counted(value) for word, value in asked if word in _COUNTS)]
+    return OutputAsked(limit=min(max(limits), MOST_TOKENS), answers=min(max(answers), MOST_ANSWERS))
 
 
 def _estimated(tokens: Tokens, model: "Model", *, by_user: bool) -> Usage:
-    return msgspec.structs.replace(price(tokens, model, by_user=by_user), priced_by=PricedBy.ESTIMATE)
+    return _usage(tokens, _listed(tokens, model), model, PricedBy.ESTIMATE, by_user=by_user)
+
+
+def _listed(tokens: Tokens, model: "Model") -> int:
+    """What tokens cost as the catalog lists them; nothing where it does not."""
+    prices = model.billing.prices if model.billing is not None else None
+    return 0 if prices is None else prices.nano(tokens)
 
 
 def _usage(tokens: Tokens, nano: int, model: "Model", priced_by: PricedBy, *, by_user: bool) -> Usage:
@@ -247,22 +184,9 @@ def _usage(tokens: Tokens, nano: int, model: "Model", priced_by: PricedBy, *, by
         cache_write=tokens.cache_write,
         output=tokens.output,
         nano_credits=nano,
-        nano_premium=_premium(model) if by_user else 0,
+        nano_premium=model.billing.nano_premium if by_user and model.billing is not None else 0,
         priced_by=priced_by,
     )
-
-
-def _premium(model: "Model") -> int:
-    from fractions import Fraction
-
-    multiplier = (model.billing and model.billing.multiplier) or 0.0
-    # The shortest text of a float is the decimal that the catalog wrote.
-    return _rounded(Fraction(Decimal(repr(multiplier))) * NANO) if 0 < multiplier <= NANO else 0
-
-
-def _rounded(nano: "Fraction") -> int:
-    doubled = 2 * nano.numerator + nano.denominator
-    return min(doubled // (2 * nano.denominator), MOST_NANO)
 
 
 def _prompt(body_bytes: int, model: "Model") -> int:
@@ -290,49 +214,20 @@ def _reasons(model: "Model") -> bool:
     return bool(able.efforts or able.thinking or able.adaptive_thinking or able.max_thinking_budget)
 
 
-def _tier(fields: Fields, *, scale: int) -> Tier | None:
-    fresh = _price(fields, scale, "input_price")
-    if fresh is None:
-        return None
-    read = _price(fields, scale, "cache_price", "cache_read_price")
-    write = _price(fields, scale, "cache_write_price")
-    output = _price(fields, scale, "output_price")
-    return Tier(
-        fresh=fresh,
-        cache_read=fresh if read is None else read,
-        cache_write=fresh if write is None else write,
-        output=fresh if output is None else output,
-    )
+def _words(fields: Fields) -> list[tuple[str, msgspec.Raw]]:
+    """The values that say how much may come out, by the name in camelCase.
 
-
-def _price(fields: Fields, scale: int, *names: str) -> Decimal | None:
-    """The first of the prices that is there and can be believed, times ten to the ``scale``."""
-    for name in names:
-        try:
-            found = _price_decoder.decode(fields.get(name, NULL))
-        except NOT_JSON:
-            continue
-        sign, digits, exponent = found.as_tuple()
-        if isinstance(exponent, int) and exponent >= _FINEST_PRICE and 0 <= found <= _HIGHEST_PRICE:
-            return Decimal((sign, digits, exponent + scale))
-    return None
-
-
-def _whole(value: msgspec.Raw) -> int | None:
-    """A number of at least zero, or nothing."""
-    try:
-        number = _whole_decoder.decode(value)
-    except NOT_JSON:
-        return None
-    return number if number >= 0 else None
-
-
-def _counts(fields: Fields, names: frozenset[str]) -> list[int]:
-    """The whole numbers under ``names``, also such as ``2.0``; zero stands for whatever else is there."""
-    return [_counted(value) for name, value in fields.items() if camel(name) in names]
+    Most names are told apart without being rewritten, which takes half a microsecond.
+    """
+    return [
+        (word, value)
+        for name, value in fields.items()
+        if (word := camel(name) if "_" in name and name[0] in _INITIALS else name) in _WORDS
+    ]
 
 
 def _counted(value: msgspec.Raw) -> int:
+    """A whole number, also such as ``2.0``; zero stands for whatever else is there."""
     try:
         number = _number_decoder.decode(value)
     except NOT_JSON:

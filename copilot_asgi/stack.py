@@ -9,10 +9,11 @@ from typing import overload
 from copilot_asgi.config import RateLimitMode, Settings
 from copilot_asgi.controls import Controls
 from copilot_asgi.errors import ConfigError
+from copilot_asgi.estimates import estimated
 from copilot_asgi.exchange import Exchange, Stage
 from copilot_asgi.fair_queue import FairQueue
 from copilot_asgi.limits import Costs
-from copilot_asgi.pricing import NANO, Usage, estimate, output_asked
+from copilot_asgi.pricing import NANO
 from copilot_asgi.retrying import RetryBudget, policy
 from copilot_asgi.stages.circuit import BreakCircuit
 from copilot_asgi.stages.concurrency import LimitConcurrency
@@ -245,19 +246,13 @@ def _meter(settings: Settings, controls: Controls) -> Stage:
     return Meter(always=settings.ledger or bool(settings.budget or settings.rate_limit) or controls.audit is not None)
 
 
-def _estimate(exchange: Exchange) -> Usage:
-    assert exchange.route is not None
-    request = exchange.request
-    return estimate(len(request.body), output_asked(request.fields, request.dialect), exchange.route.model)
-
-
 def _costs(exchange: Exchange) -> Costs:
-    usage = _estimate(exchange)
+    usage = estimated(exchange)
     return Costs(tokens=usage.total, credits=usage.nano_credits / NANO)
 
 
 def _credits(exchange: Exchange) -> float:
-    return _estimate(exchange).nano_credits / NANO
+    return estimated(exchange).nano_credits / NANO
 
 
 def _name_of(stage: Stage) -> str:

@@ -26,6 +26,7 @@ LAYERS = {
     "limits": 3,
     "budgets": 3,
     "pricing": 3,
+    "estimates": 3,
     "circuits": 3,
     "retrying": 3,
     "transforms": 3,

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from copilot_asgi.limiter import MemoryLimiter, Reservation
+from copilot_asgi.limiter import Held, MemoryLimiter
 from copilot_asgi.limits import Costs, RateLimit, Unit, Wait, parse_rate_limit
 from tests.stages.bench import Clock
 
@@ -44,8 +44,8 @@ def test_settling_twice_counts_once() -> None:
     limiter = MemoryLimiter(clock=Clock(NOW))
     reservation = at_once(limiter.reserve({"a": TOKENS}, Costs(tokens=6)))
     assert not isinstance(reservation, Wait)
-    at_once(reservation.settle(Costs(tokens=4)))
-    at_once(reservation.settle(Costs(tokens=0)))
+    reservation.settle(Costs(tokens=4))
+    reservation.settle(Costs(tokens=0))
     assert isinstance(at_once(limiter.reserve({"a": TOKENS}, Costs(tokens=7))), Wait)
     assert not isinstance(at_once(limiter.reserve({"a": TOKENS}, Costs(tokens=6))), Wait)
 
@@ -68,7 +68,7 @@ def test_a_reservation_outlives_its_key() -> None:
     reservation = at_once(limiter.reserve({"a": TOKENS}, Costs(tokens=6)))
     at_once(limiter.reserve({"b": TOKENS}, Costs(tokens=6)))
     assert not isinstance(reservation, Wait)
-    at_once(reservation.settle(Costs(tokens=0)))
+    reservation.settle(Costs(tokens=0))
     assert isinstance(at_once(limiter.reserve({"b": TOKENS}, Costs(tokens=5))), Wait)
 
 
@@ -76,7 +76,7 @@ def test_threads_never_take_more_than_there_is() -> None:
     """Eight threads that reserve and give back at the same time leave the capacity exact."""
     limiter = MemoryLimiter()
     limits = (RateLimit(50, Unit.REQUESTS, 3_600.0), RateLimit(400, Unit.TOKENS, 3_600.0))
-    kept: list[Reservation] = []
+    kept: list[Held] = []
 
     def work() -> None:
         for _ in range(500):
@@ -84,7 +84,7 @@ def test_threads_never_take_more_than_there_is() -> None:
             if isinstance(taken, Wait):
                 continue
             kept.append(taken)
-            at_once(kept.pop().settle(Costs(requests=0)))
+            kept.pop().settle(Costs(requests=0))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -135,10 +135,10 @@ class LimiterMachine(RuleBasedStateMachine):
 
     @rule(reserved=consumes(reserved), requests=st.integers(0, 1), tokens=st.integers(0, 12))
     def settle(
-        self, reserved: tuple[Reservation, list[tuple[str, list[float], list[float]]]], requests: int, tokens: int
+        self, reserved: tuple[Held, list[tuple[str, list[float], list[float]]]], requests: int, tokens: int
     ) -> None:
         reservation, entries = reserved
-        at_once(reservation.settle(Costs(requests=requests, tokens=tokens)))
+        reservation.settle(Costs(requests=requests, tokens=tokens))
         for key, request, entry in entries:
             request[1] = requests
             surplus = min(tokens, 10) - entry[1]

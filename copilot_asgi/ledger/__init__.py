@@ -1,7 +1,8 @@
 """What answers cost is written down here: reserved before the call, settled after its last byte.
 
-Rule: a request that is under way is on record, so that a crash forgets nothing and parallel requests cannot together
-spend a budget twice. Each request counts in the period in which it began.
+Rule: a request that a budget counts is on record while it is under way, so that a crash forgets nothing and parallel
+requests cannot together spend a budget twice. One that no budget counts is put on record a moment later, and keeps
+nobody waiting. Each request counts in the period in which it began.
 """
 
 from collections.abc import Collection, Sequence
@@ -108,7 +109,23 @@ class Total(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ledger(Protocol):
-    """Keeps what is spent. Every method may raise ``StoreError``; what returned is kept, whatever happens next."""
+    """Keeps what is spent.
+
+    A request that a budget counts is reserved, then settled or released; any other one begins and ends. The async
+    methods may raise ``StoreError``. What they returned is kept, whatever happens next; they see all that has ended.
+    """
+
+    def begin(self, entry: Reservation) -> None:
+        """Put a request that no budget counts on record, within a moment; it is not under way already.
+
+        Never waits and never raises: what cannot be written is logged, kept and tried again.
+        """
+
+    def end(self, entry: Reservation, usage: Usage | None) -> None:
+        """Replace it by what was used, for the names that ``entry`` has now; without ``usage`` nothing was charged.
+
+        As with ``begin``, within a moment.
+        """
 
     async def reserve(self, entry: Reservation, claims: Sequence[Claim]) -> list[Standing]:
         """Put a request on record before it is sent, and say how full each budget is.

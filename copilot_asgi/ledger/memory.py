@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from copilot_asgi.ledger import By, Claim, Reservation, Standing, Total
-from copilot_asgi.ledger.rules import admit, days_between, settled, span_of, summed
+from copilot_asgi.ledger.rules import Names, add, admit, days_between, settled, span_of, summed
 from copilot_asgi.pricing import Usage
 
 __all__ = ["MemoryLedger"]
@@ -17,7 +17,19 @@ class MemoryLedger:
     def __init__(self) -> None:
         self._alone = threading.Lock()  # never held where anything waits
         self._reservations: dict[str, Reservation] = {}
-        self._totals: dict[tuple[str | None, ...], Total] = {}
+        self._totals: dict[Names, Total] = {}
+
+    def begin(self, entry: Reservation) -> None:
+        """Put a request on record."""
+        with self._alone:
+            self._reservations[entry.id] = entry
+
+    def end(self, entry: Reservation, usage: Usage | None) -> None:
+        """Replace it, which need not be on record, by what was used, if anything was."""
+        with self._alone:
+            self._reservations.pop(entry.id, None)
+            if usage is not None:
+                add(self._totals, settled(entry, usage))
 
     async def reserve(self, entry: Reservation, claims: Sequence[Claim]) -> list[Standing]:
         """Put a request on record, and say how full each budget is. Raises ``BudgetExceeded``."""
@@ -28,16 +40,11 @@ class MemoryLedger:
 
     async def settle(self, entry: Reservation, usage: Usage) -> None:
         """Replace the reservation, which need not be on record, by what was used."""
-        total = settled(entry, usage)
-        names = (total.day, total.caller, total.account, total.model)
-        with self._alone:
-            self._reservations.pop(entry.id, None)
-            (self._totals[names],) = summed([total, *self._known(names)], tuple(By))
+        self.end(entry, usage)
 
     async def release(self, entry: Reservation) -> None:
         """Take the reservation back; it need not be on record."""
-        with self._alone:
-            self._reservations.pop(entry.id, None)
+        self.end(entry, None)
 
     async def totals(self, since: datetime, until: datetime | None, by: Collection[By]) -> list[Total]:
         """What was settled on the days from that of ``since`` to the last that begins before ``until``, sorted."""
@@ -56,9 +63,6 @@ class MemoryLedger:
 
     async def close(self) -> None:
         """Nothing is open."""
-
-    def _known(self, names: tuple[str | None, ...]) -> list[Total]:
-        return [self._totals[names]] if names in self._totals else []
 
     def _between(self, first: str, end: str) -> Iterable[Total]:
         return [total for total in self._totals.values() if first <= (total.day or "") < end]

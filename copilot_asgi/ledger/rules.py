@@ -13,7 +13,10 @@ from copilot_asgi.errors import BudgetExceeded
 from copilot_asgi.ledger import By, Claim, Reservation, Standing, Total
 from copilot_asgi.pricing import PricedBy, Usage
 
-__all__ = ["Span", "admit", "day_of", "days_between", "settled", "span_of", "summed"]
+__all__ = ["Names", "Span", "add", "admit", "day_of", "days_between", "settled", "span_of", "summed"]
+
+Names = tuple[str | None, str | None, str | None, str | None]
+"""What totals are told apart by: day, caller, account and model."""
 
 STALE = 3600.0
 """Seconds after which a reservation no longer counts: whoever made it has crashed."""
@@ -71,12 +74,19 @@ def settled(entry: Reservation, usage: Usage) -> Total:
     )
 
 
+def add(totals: dict[Names, Total], total: Total) -> None:
+    """Add ``total`` to those of its day and names."""
+    names = (total.day, total.caller, total.account, total.model)
+    known = totals.get(names)
+    totals[names] = total if known is None else _plus(known, total)
+
+
 def summed(totals: Iterable[Total], by: Collection[By]) -> list[Total]:
     """The totals added up, told apart by what is in ``by`` only, and sorted by it."""
-    sums: dict[tuple[str | None, ...], Total] = {}
+    sums: dict[Names, Total] = {}
+    unnamed = {kind.value: None for kind in By if kind not in by}
     for total in totals:
-        names = tuple(getattr(total, kind.value) if kind in by else None for kind in By)
-        sums[names] = _plus(sums.get(names) or _named(names), total)
+        add(sums, msgspec.structs.replace(total, **unnamed))
     return [sums[names] for names in sorted(sums, key=lambda names: tuple(name or "" for name in names))]
 
 
@@ -97,17 +107,21 @@ def _utc_day(moment: datetime) -> date:
     return moment.astimezone(UTC).date()
 
 
-_COUNTS = ("requests", "fresh", "cache_read", "cache_write", "output", "nano_credits", "nano_premium", "estimated")
-
-
-def _named(names: tuple[str | None, ...]) -> Total:
-    day, caller, account, model = names
-    return Total(day=day, caller=caller, account=account, model=model)
-
-
 def _plus(one: Total, other: Total) -> Total:
-    sums = {name: getattr(one, name) + getattr(other, name) for name in _COUNTS}
-    return msgspec.structs.replace(one, **sums)
+    return Total(
+        day=one.day,
+        caller=one.caller,
+        account=one.account,
+        model=one.model,
+        requests=one.requests + other.requests,
+        fresh=one.fresh + other.fresh,
+        cache_read=one.cache_read + other.cache_read,
+        cache_write=one.cache_write + other.cache_write,
+        output=one.output + other.output,
+        nano_credits=one.nano_credits + other.nano_credits,
+        nano_premium=one.nano_premium + other.nano_premium,
+        estimated=one.estimated + other.estimated,
+    )
 
 
 def _exceeded(entry: Reservation, standing: Standing, cost: int) -> BudgetExceeded:

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from copilot_asgi.budgets import Budget, Currency, period_start
 from copilot_asgi.config import LimitBy
 from copilot_asgi.errors import Overloaded, StoreError
+from copilot_asgi.estimates import estimated
 from copilot_asgi.exchange import Exchange, Handler, Head, Part, Send
 from copilot_asgi.ledger import Claim, Ledger, Reservation, Standing
-from copilot_asgi.pricing import estimate, output_asked
 from copilot_asgi.wire.turn import last_turn_is_user
 
 __all__ = ["Spend"]
@@ -56,25 +56,35 @@ class Spend:
     async def __call__(self, exchange: Exchange, send: Send, call_next: Handler) -> None:
         """Raises ``BudgetExceeded``, and ``Overloaded`` when there are budgets and the ledger cannot be used."""
         own = exchange.caller.budgets if exchange.caller is not None else ()
-        if not (own or self._budgets or self._keep_all):
+        if own or self._budgets:
+            await self._within(own, exchange, send, call_next)
+        elif not self._keep_all:
             await call_next(exchange, send)
-            return
-        entry = _entry(exchange, self._clock(), by_user=_by_user(exchange, (*self._budgets, *own)))
+        else:
+            # Nothing depends on the record: nobody waits for it, and nothing is reserved.
+            entry = _entry(exchange, self._clock())
+            self._ledger.begin(entry)
+            try:
+                await call_next(exchange, send)
+            finally:
+                self._ledger.end(_as_served(entry, exchange), exchange.usage)
+
+    async def _within(self, own: tuple[Budget, ...], exchange: Exchange, send: Send, call_next: Handler) -> None:
+        usage = estimated(exchange)
+        by_user = _by_user(exchange, (*self._budgets, *own))
+        nano_premium = usage.nano_premium if by_user else 0
+        entry = _entry(exchange, self._clock(), nano_credits=usage.nano_credits, nano_premium=nano_premium)
         claims = [
             *(_claim(budget, self._by, entry) for budget in self._budgets),
             *(_claim(budget, LimitBy.CALLER, entry) for budget in own),
         ]
         standings = await self._reserve(entry, claims)
-        if standings is None:
-            await call_next(exchange, send)
-            return
         try:
             await call_next(exchange, _announcing(send, self._fullest(standings, entry.at)))
         finally:
             await self._book(entry, exchange)
 
-    async def _reserve(self, entry: Reservation, claims: Sequence[Claim]) -> list[Standing] | None:
-        """How full the budgets are; ``None`` when nothing could be put on record and nothing depends on it."""
+    async def _reserve(self, entry: Reservation, claims: Sequence[Claim]) -> list[Standing]:
         try:
             return await self._ledger.reserve(entry, claims)
         except anyio.get_cancelled_exc_class():
@@ -82,9 +92,6 @@ class Spend:
                 await self._release(entry)
             raise
         except StoreError as error:
-            if not claims:
-                logger.warning("A request is not on record: %s", error.message)
-                return None
             logger.error("Requests are refused, as budgets cannot be checked: %s", error.message)  # noqa: TRY400 - no bug
             raise Overloaded(
                 "Budgets cannot be checked, because the record of what was spent cannot be used. The server's log "
@@ -137,21 +144,17 @@ def _by_user(exchange: Exchange, budgets: Iterable[Budget]) -> bool:
     return last_turn_is_user(exchange.request.dialect, exchange.request.fields)
 
 
-def _entry(exchange: Exchange, now: float, *, by_user: bool) -> Reservation:
-    route, account = exchange.route, exchange.account
-    assert route is not None
-    assert account is not None
-    request = exchange.request
-    asked = output_asked(request.fields, request.dialect)
-    usage = estimate(len(request.body), asked, route.model, by_user=by_user)
+def _entry(exchange: Exchange, now: float, *, nano_credits: int = 0, nano_premium: int = 0) -> Reservation:
+    assert exchange.route is not None
+    assert exchange.account is not None
     return Reservation(
         id=exchange.id,
         caller=exchange.caller.name if exchange.caller is not None else "",
-        account=account.login,
-        model=route.model.id,
+        account=exchange.account.login,
+        model=exchange.route.model.id,
         at=now,
-        nano_credits=usage.nano_credits,
-        nano_premium=usage.nano_premium,
+        nano_credits=nano_credits,
+        nano_premium=nano_premium,
     )
 
 
@@ -159,7 +162,10 @@ def _as_served(entry: Reservation, exchange: Exchange) -> Reservation:
     """The entry with the account and model that answered, which may be others than those first meant."""
     assert exchange.route is not None
     assert exchange.account is not None
-    return replace(entry, account=exchange.account.login, model=exchange.route.model.id)
+    account, model = exchange.account.login, exchange.route.model.id
+    if entry.account == account and entry.model == model:
+        return entry
+    return replace(entry, account=account, model=model)
 
 
 def _claim(budget: Budget, by: LimitBy, entry: Reservation) -> Claim:

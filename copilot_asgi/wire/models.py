@@ -4,12 +4,14 @@ Rule: one odd entry never hides the others, and what we do not know is kept (``r
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 
 import msgspec
 
 from copilot_asgi.errors import BadRequest, MalformedResponse
 from copilot_asgi.wire.dialect import UPSTREAM_PATHS, Dialect
+from copilot_asgi.wire.prices import Prices, read_multiplier, read_prices
 from copilot_asgi.wire.shallow import NOT_JSON, NULL
 
 __all__ = [
@@ -40,15 +42,26 @@ class Policy(msgspec.Struct, frozen=True):
     state: str | None = None
 
 
-class Billing(msgspec.Struct, frozen=True):
+class Billing(msgspec.Struct, frozen=True, dict=True):
     """What a turn costs, in premium requests, and what its tokens cost.
 
-    ``token_prices`` is kept as received: their form has changed before, and no odd price may hide the model.
+    ``token_prices`` is kept as received: their form has changed before, and no odd price may hide the model. Both
+    prices are read at their first use, and once: they are asked for several times with each request.
     """
 
     is_premium: bool | None = None
     multiplier: float | None = None
     token_prices: msgspec.Raw = NULL
+
+    @cached_property
+    def prices(self) -> Prices | None:
+        """What tokens cost; ``None`` when the catalog names no prices that can be used."""
+        return read_prices(self.token_prices)
+
+    @cached_property
+    def nano_premium(self) -> int:
+        """What a turn of the user's own costs, in billionths of a premium request."""
+        return read_multiplier(self.multiplier)
 
 
 class Limits(msgspec.Struct, frozen=True):

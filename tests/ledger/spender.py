@@ -1,9 +1,10 @@
 """A process that spends: so many requests through an app of its own, on a ledger that all share.
 
 Run as ``python spender.py REQUESTS CONCURRENCY`` with the app's settings in the environment. Says "ready", waits for a
-line on stdin, and at the end says how many requests were answered.
+line on stdin, and at the end says how many requests were answered. On SIGTERM it begins no more of them.
 """
 
+import signal
 import sys
 
 import anyio
@@ -15,12 +16,16 @@ BODY = {"model": "claude-sonnet-4.6", "messages": [{"role": "user", "content": "
 
 async def main(requests: int, concurrency: int) -> None:
     answered = 0
+    asked_to_end: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked_to_end.append(number))
     left = iter(range(requests))
     app = CopilotApp()
 
     async def spend() -> None:
         nonlocal answered
         for number in left:
+            if asked_to_end:
+                break
             body = {**BODY, "stream": number % 2 == 0}
             response = await client.post("/v1/chat/completions", json=body)
             assert response.status_code == 200, response.text

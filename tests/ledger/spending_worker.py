@@ -2,10 +2,14 @@
 
 ``spend`` asks so many times for one credit of a budget, several requests at once, and prints how often it got it.
 ``until_killed`` goes on for ever and prints each request before it is reserved and after it was settled.
+``note`` begins and ends so many requests that no budget counts, and leaves without closing the ledger.
+``note_until_killed`` does so for ever, prints each request before it begins and after it has ended, and "looked" after
+each look at the record.
 """
 
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import anyio
@@ -23,13 +27,13 @@ def entry(id: str) -> Reservation:
     return Reservation(id=id, caller="c", account="a", model="m", at=time.time(), nano_credits=NANO)
 
 
-async def spend(path: Path, name: str, count: int, budget: str) -> None:
+async def spend(path: Path, name: str, times: int, budget: str) -> None:
     ledger = SqliteLedger(path)
     passed = 0
 
     async def some(first: int) -> None:
         nonlocal passed
-        for number in range(first, count, AT_ONCE):
+        for number in range(first, times, AT_ONCE):
             one = entry(f"{name}-{number}")
             try:
                 await ledger.reserve(one, [Claim(parse_budget(budget))])
@@ -63,7 +67,37 @@ async def until_killed(path: Path, name: str) -> None:
             group.start_soon(some, first)
 
 
-if sys.argv[1] == "spend":
-    anyio.run(spend, Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5])
-else:
-    anyio.run(until_killed, Path(sys.argv[2]), sys.argv[3])
+async def note(path: Path, name: str, times: int) -> None:
+    ledger = SqliteLedger(path)
+    for number in range(times):
+        one = entry(f"{name}-{number}")
+        ledger.begin(one)
+        if number % 50 == 0:
+            await ledger.unsettled()
+        ledger.end(one, Usage(output=1, nano_credits=NANO))
+    print("done")
+
+
+async def note_until_killed(path: Path, name: str) -> None:
+    ledger = SqliteLedger(path)
+    for number in count():
+        one = entry(f"{name}-{number}")
+        print("begins", one.id, flush=True)
+        ledger.begin(one)
+        await anyio.sleep(0)
+        ledger.end(one, Usage(output=1, nano_credits=NANO))
+        print("ended", one.id, flush=True)
+        if number % 20 == 0:
+            await ledger.unsettled()
+            print("looked", flush=True)
+
+
+match sys.argv[1]:
+    case "spend":
+        anyio.run(spend, Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5])
+    case "until_killed":
+        anyio.run(until_killed, Path(sys.argv[2]), sys.argv[3])
+    case "note":
+        anyio.run(note, Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
+    case "note_until_killed":
+        anyio.run(note_until_killed, Path(sys.argv[2]), sys.argv[3])

@@ -1,11 +1,12 @@
-"""Eight processes on one ledger: what it says was spent is what upstream says it charged, to the last billionth."""
+"""Several processes on one ledger: what it says was spent is what upstream says it charged, to the last billionth."""
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import anyio
 import pytest
@@ -24,18 +25,26 @@ CONCURRENCY = 4
 REQUESTS = 10_000
 
 
+BUDGET = {"COPILOT_ASGI_BUDGET": "1000000 credits/month"}
+RECORD_ONLY = {"COPILOT_ASGI_LEDGER": "true"}
+
+
 @contextmanager
-def spenders(url: str, simulator: Simulator, directory: Path, requests: int) -> Iterator[list["subprocess.Popen[str]"]]:
-    """Processes that have begun to spend."""
-    env = clean_environment(
-        **settings_for(url, simulator.sign_in()),
-        COPILOT_ASGI_DATA_DIR=str(directory),
-        COPILOT_ASGI_BUDGET="1000000 credits/month",
-    )
-    command = [sys.executable, str(SPENDER), str(requests // PROCESSES), str(CONCURRENCY)]
+def spenders(
+    url: str,
+    simulator: Simulator,
+    directory: Path,
+    requests: int,
+    *,
+    processes: int = PROCESSES,
+    kept: Mapping[str, str] = MappingProxyType(BUDGET),
+) -> Iterator[list["subprocess.Popen[str]"]]:
+    """Processes that have begun to spend; ``kept`` says why there is a ledger."""
+    env = clean_environment(**settings_for(url, simulator.sign_in()), COPILOT_ASGI_DATA_DIR=str(directory), **kept)
+    command = [sys.executable, str(SPENDER), str(requests // processes), str(CONCURRENCY)]
     running = [
         subprocess.Popen(command, env=env, cwd=directory, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        for _ in range(PROCESSES)
+        for _ in range(processes)
     ]
     try:
         for process in running:
@@ -94,3 +103,37 @@ def test_processes_that_are_killed(tmp_path: Path) -> None:
         settled = [charge for charge in simulator.ledger.charges if charge.request_id not in open_ids]
         assert sum(total.requests for total in totals) == len(settled)
         assert sum(total.nano_credits for total in totals) == sum(charge.nano_aiu for charge in settled)
+
+
+@pytest.mark.parametrize("ends", ["by itself", "on SIGTERM"])
+def test_processes_without_a_budget(tmp_path: Path, ends: str) -> None:
+    """What nobody waits for is written all the same, to the last request, however a process ends in order."""
+    requests = 400 if ends == "by itself" else 1_000_000
+    with simulation() as (simulator, url):
+        with spenders(url, simulator, tmp_path, requests, processes=2, kept=RECORD_ONLY) as running:
+            if ends == "on SIGTERM":
+                until(lambda: len(simulator.ledger.charges) >= 300, "requests under way")
+                for process in running:
+                    process.terminate()
+            answered = [int(process.communicate()[0]) for process in running]
+            assert [process.returncode for process in running] == [0, 0]
+        totals, unsettled = record(tmp_path)
+        assert sum(answered) == sum(total.requests for total in totals) >= 300
+        assert sum(total.nano_credits for total in totals) == simulator.ledger.nano_aiu > 0
+        assert unsettled == []
+
+
+def test_processes_without_a_budget_that_are_killed(tmp_path: Path) -> None:
+    """They may lose a moment, and nothing is counted twice; what was under way for longer is listed."""
+    with simulation() as (simulator, url):
+        with spenders(url, simulator, tmp_path, 1_000_000, processes=2, kept=RECORD_ONLY) as running:
+            until(lambda: len(simulator.ledger.charges) >= 600, "requests under way")
+            for process in running:
+                process.kill()
+            for process in running:
+                process.communicate()
+        totals, unsettled = record(tmp_path)
+        charges = {charge.request_id: charge.nano_aiu for charge in simulator.ledger.charges}
+        assert 0 < sum(total.requests for total in totals) <= len(charges)
+        assert 0 < sum(total.nano_credits for total in totals) <= sum(charges.values())
+        assert len(unsettled) <= 2 * CONCURRENCY

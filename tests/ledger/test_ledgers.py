@@ -87,6 +87,47 @@ async def test_a_released_reservation_leaves_nothing(ledger: Ledger) -> None:
     assert await ledger.totals(datetime.fromtimestamp(0, UTC), None, ()) == []
 
 
+async def test_from_beginning_to_total(ledger: Ledger) -> None:
+    """A request that no budget counts is listed while it is under way, and counts for the names it has at its end."""
+    ledger.begin(entry(credits=3))
+    assert await ledger.unsettled() == [entry(credits=3)]
+    ledger.end(entry(credits=3, model="claude"), cost(2))
+    assert await ledger.unsettled() == []
+    assert await ledger.totals(datetime.fromtimestamp(0, UTC), None, (By.MODEL,)) == [total(1, 2, model="claude")]
+
+
+async def test_an_end_without_usage_leaves_nothing(ledger: Ledger) -> None:
+    """What was not charged is as if it had never begun, also where it was listed meanwhile."""
+    for id in ("seen", "unseen"):
+        ledger.begin(entry(id))
+        if id == "seen":
+            assert len(await ledger.unsettled()) == 1
+        ledger.end(entry(id), None)
+    assert await ledger.unsettled() == []
+    assert await ledger.totals(datetime.fromtimestamp(0, UTC), None, ()) == []
+
+
+async def test_what_has_ended_counts_for_the_next_reservation(ledger: Ledger) -> None:
+    """A budget knows at once what requests used that it was not asked about."""
+    ledger.begin(entry("past"))
+    ledger.end(entry("past"), cost(9.5))
+    with pytest.raises(BudgetExceeded, match=r"9\.5 of 10 credits used"):
+        await ledger.reserve(entry("new"), [CREDITS_A_DAY])
+
+
+async def test_a_request_that_begins_again_is_listed_once(ledger: Ledger) -> None:
+    """One that is tried with another model ends and begins again; all that matters is how it ended last."""
+    for look in (True, False):
+        ledger.begin(entry())
+        ledger.end(entry(), None)
+        ledger.begin(entry(model="claude"))
+        if look:
+            assert await ledger.unsettled() == [entry(model="claude")]
+        ledger.end(entry(model="claude"), cost(1))
+    assert await ledger.unsettled() == []
+    assert await standing(ledger) == (2, 0)
+
+
 async def test_settling_what_is_not_on_record_counts(ledger: Ledger) -> None:
     """An answer that was paid for is counted, also when its reservation is gone."""
     await ledger.settle(entry("lost"), cost(2))

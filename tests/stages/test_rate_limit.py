@@ -236,11 +236,13 @@ class RemoteLimiter:
     """Keeps the costs it is told, each after some thinking; ``hangs`` for ever when told to."""
 
     def __init__(self, *, hangs: bool = False) -> None:
+        self.reserved: list[Costs] = []
         self.settled: list[Costs] = []
         self._hangs = hangs
 
     async def reserve(self, shares: Mapping[str, Sequence[RateLimit]], costs: Costs) -> Reservation | Wait:
         await anyio.lowlevel.checkpoint()
+        self.reserved.append(costs)
         return self
 
     async def settle(self, costs: Costs) -> None:
@@ -254,9 +256,30 @@ async def test_leaving_does_not_cut_the_settling_short() -> None:
     """What must be told over a network is told even though the exchange is cancelled."""
     limiter, client = RemoteLimiter(), Client(leave_at=1)
     with client.scope:
-        await stage("1/min", limiter=limiter)(make_exchange(), client, Answer())
+        await stage("100 tokens/min", limiter=limiter)(make_exchange(), client, Answer())
     assert client.scope.cancelled_caught
     assert limiter.settled == [Costs(tokens=10)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "by_caller", "reserved", "settled"),
+    [
+        (("5/min", "1/s"), (), Costs(), []),
+        (("5/min",), ("1/s",), Costs(), []),
+        ((), ("1/s",), Costs(), []),
+        (("5/min", "100 tokens/min"), (), Costs(tokens=30), [Costs(tokens=7)]),
+        (("5/min",), ("2 credits/min",), Costs(tokens=30), [Costs(tokens=7)]),
+    ],
+)
+async def test_only_what_is_weighed_is_estimated_and_settled(
+    texts: tuple[str, ...], by_caller: tuple[str, ...], reserved: Costs, settled: list[Costs]
+) -> None:
+    """A request that is counted as one is known from the start: it is neither estimated nor set right."""
+    limiter = RemoteLimiter()
+    caller = Caller(name="ann", rate_limits=limits(*by_caller))
+    answer = uses(Usage(output=7))
+    await stage(*texts, limiter=limiter, costs=Costs(tokens=30))(make_exchange(caller=caller), Client(), answer)
+    assert (limiter.reserved, limiter.settled) == ([reserved], settled)
 
 
 async def test_settling_has_a_deadline(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -264,7 +287,7 @@ async def test_settling_has_a_deadline(monkeypatch: pytest.MonkeyPatch, caplog: 
     monkeypatch.setattr(rate_limit, "SETTLE_TIMEOUT", 0.01)
     client = Client()
     with anyio.fail_after(1):
-        await stage("1/min", limiter=RemoteLimiter(hangs=True))(make_exchange(), client, Answer())
+        await stage("100 tokens/min", limiter=RemoteLimiter(hangs=True))(make_exchange(), client, Answer())
     assert client.body == b"{}"
     assert "did not answer in time" in caplog.text
 
@@ -363,6 +386,27 @@ async def test_nobody_is_held_up_by_the_limits_of_another() -> None:
         clock.now += 60
         queue.notify("caller:slow")
     assert answer.calls == 1
+
+
+async def test_a_newcomer_that_would_fit_does_not_pass_those_who_wait() -> None:
+    """While somebody waits for much, room for little is not given to who comes later."""
+    clock = Clock()
+    limit = LimitRate(
+        limits=limits("100 tokens/min"),
+        by=LimitBy.ALL,
+        limiter=MemoryLimiter(clock=clock),
+        queue=FairQueue(10, 60, clock=clock),
+        estimate=lambda exchange: Costs(tokens=int(exchange.id)),
+    )
+    gate, much, little = anyio.Event(), Answer(), Answer()
+    async with anyio.create_task_group() as group:
+        for tokens, answer in (("80", Answer(HEAD, b"{}", gate=gate)), ("70", much), ("10", little)):
+            group.start_soon(limit, make_exchange(id=tokens), Client(), answer)
+            await anyio.wait_all_tasks_blocked()
+        assert (much.calls, little.calls) == (0, 0)
+        clock.now += 60
+        gate.set()
+    assert (much.calls, little.calls) == (1, 1)
 
 
 async def test_one_timeout_is_for_all_the_waiting() -> None:

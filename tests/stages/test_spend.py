@@ -84,15 +84,21 @@ async def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerat
     await made.close()
 
 
-async def test_reserved_before_and_settled_after(ledger: Ledger) -> None:
-    """During the call the estimate is on record, after it the usage."""
+EACH_WAY = pytest.mark.parametrize("budgets", [(), (MONTHLY,)], ids=["on record only", "within a budget"])
+
+
+@pytest.mark.parametrize(
+    ("budgets", "reserved"), [((), 0), ((MONTHLY,), NANO)], ids=["on record only", "within a budget"]
+)
+async def test_on_record_before_and_settled_after(ledger: Ledger, budgets: tuple[Budget, ...], reserved: int) -> None:
+    """During the call the request is on record, with its estimate where a budget needs that; after it the usage."""
     seen: list[list[Reservation]] = []
 
     async def call(metered: Exchange, send: Send) -> None:
         seen.append(await ledger.unsettled())
         await Answer(before=using(2.5))(metered, send)
 
-    await stage(ledger)(exchange(), Client(), call)
+    await stage(ledger, *budgets)(exchange(), Client(), call)
     assert seen == [
         [
             Reservation(
@@ -101,8 +107,8 @@ async def test_reserved_before_and_settled_after(ledger: Ledger) -> None:
                 account="octocat",
                 model="gpt-4o",
                 at=NOON,
-                nano_credits=NANO,
-                nano_premium=NANO,
+                nano_credits=reserved,
+                nano_premium=reserved,
             )
         ]
     ]
@@ -174,28 +180,31 @@ async def test_requests_at_once_reserve_against_each_other(ledger: Ledger) -> No
     assert await used(ledger) == 1.25
 
 
-async def test_a_failure_before_the_answer_costs_nothing(ledger: Ledger) -> None:
+@EACH_WAY
+async def test_a_failure_before_the_answer_costs_nothing(ledger: Ledger, budgets: tuple[Budget, ...]) -> None:
     """The reservation is taken back, and the failure goes on."""
     with pytest.raises(UpstreamUnavailable):
-        await stage(ledger)(exchange(), Client(), Failure(UpstreamUnavailable("away", sent=False)))
+        await stage(ledger, *budgets)(exchange(), Client(), Failure(UpstreamUnavailable("away", sent=False)))
     assert await ledger.unsettled() == []
     assert await ledger.totals(EVER, None, ()) == []
 
 
-async def test_an_answer_of_our_own_costs_nothing(ledger: Ledger) -> None:
+@EACH_WAY
+async def test_an_answer_of_our_own_costs_nothing(ledger: Ledger, budgets: tuple[Budget, ...]) -> None:
     """A head that the client got is no proof of a charge: without usage upstream was not asked."""
     client = Client()
-    await stage(ledger)(exchange(), client, Answer(STREAM_HEAD, b": keep-alive\n\n"))
+    await stage(ledger, *budgets)(exchange(), client, Answer(STREAM_HEAD, b": keep-alive\n\n"))
     assert client.head == STREAM_HEAD
     assert await ledger.unsettled() == []
     assert await ledger.totals(EVER, None, ()) == []
 
 
-async def test_a_client_that_leaves_is_booked(ledger: Ledger) -> None:
+@EACH_WAY
+async def test_a_client_that_leaves_is_booked(ledger: Ledger, budgets: tuple[Budget, ...]) -> None:
     """Cancellation goes on after what was used until then is on record."""
     client = Client(leave_at=1)
     with client.scope:
-        await stage(ledger)(exchange(), client, Answer(HEAD, b"{", b"}", before=using(3)))
+        await stage(ledger, *budgets)(exchange(), client, Answer(HEAD, b"{", b"}", before=using(3)))
     assert client.scope.cancelled_caught
     assert await ledger.unsettled() == []
     assert await used(ledger) == 3
@@ -235,7 +244,7 @@ async def test_a_client_does_not_choose_its_estimate(
         seen.extend(await ledger.unsettled())
         await Answer(before=using(1))(metered, send)
 
-    await stage(ledger)(asking, Client(), call)
+    await stage(ledger, parse_budget("1000000 credits/month"))(asking, Client(), call)
     assert [entry.nano_credits for entry in seen] == [credits * NANO]
 
 
@@ -265,7 +274,8 @@ async def test_requests_abandoned_before_the_head_reach_the_budget(ledger: Ledge
     assert await used(ledger) == 9
 
 
-async def test_what_answered_is_what_is_booked(ledger: Ledger) -> None:
+@EACH_WAY
+async def test_what_answered_is_what_is_booked(ledger: Ledger, budgets: tuple[Budget, ...]) -> None:
     """When another model or account served the request in the end, the money is theirs."""
 
     async def call(metered: Exchange, send: Send) -> None:
@@ -273,7 +283,7 @@ async def test_what_answered_is_what_is_booked(ledger: Ledger) -> None:
         metered.account = Account(login="hubot", github_token=Secret("t"))
         await Answer(before=using(1))(metered, send)
 
-    await stage(ledger)(exchange(), Client(), call)
+    await stage(ledger, *budgets)(exchange(), Client(), call)
     (total,) = await ledger.totals(EVER, None, tuple(By))
     assert (total.account, total.model) == ("hubot", "claude")
     assert await ledger.unsettled() == []
@@ -311,11 +321,12 @@ async def test_a_request_that_cannot_be_read(ledger: Ledger) -> None:
         await stage(ledger, PREMIUM)(asking, Client(), Answer())
 
 
-async def test_a_caller_that_nobody_identified(ledger: Ledger) -> None:
+@EACH_WAY
+async def test_a_caller_that_nobody_identified(ledger: Ledger, budgets: tuple[Budget, ...]) -> None:
     """Without a caller the money is nobody's, and is counted."""
     asking = exchange()
     asking.caller = None
-    await stage(ledger)(asking, Client(), Answer(before=using(2)))
+    await stage(ledger, *budgets)(asking, Client(), Answer(before=using(2)))
     assert [total.caller for total in await ledger.totals(EVER, None, (By.CALLER,))] == [""]
 
 
@@ -388,12 +399,14 @@ async def test_a_broken_ledger_with_budgets_refuses(caplog: pytest.LogCaptureFix
     assert "Cannot use /data/ledger.sqlite3: disk I/O error." in caplog.text
 
 
-async def test_a_broken_ledger_without_budgets_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_broken_ledger_without_budgets_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The request goes on as if there were no ledger."""
-    client = Client()
-    await stage(Broken("reserve", "settle", "release"))(exchange(), client, Answer(before=using(2)))
+    (tmp_path / "file").touch()
+    ledger, client = SqliteLedger(tmp_path / "file" / "ledger.sqlite3"), Client()
+    await stage(ledger)(exchange(), client, Answer(before=using(2)))
     assert client.parts == [HEAD, b"{}"]
-    assert caplog.messages == ["A request is not on record: Cannot use /data/ledger.sqlite3: disk I/O error."]
+    await ledger.close()
+    assert f"Requests are not yet in {tmp_path / 'file' / 'ledger.sqlite3'} (1 times so far)." in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -423,7 +436,7 @@ class Slow(MemoryLedger):
 async def test_booking_has_a_deadline(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A ledger that hangs does not keep the request for ever."""
     monkeypatch.setattr("copilot_asgi.stages.spend.BOOKING_TIMEOUT", 0.01)
-    await stage(Slow())(exchange(), Client(), Answer(before=using(2)))
+    await stage(Slow(), DAILY)(exchange(), Client(), Answer(before=using(2)))
     assert caplog.messages == ["Booking request one took too long; it stays on record as not settled."]
 
 
