@@ -142,6 +142,7 @@ class CopilotApp:
         """
         await self._in_flight.end()
         await self.upstream.aclose()
+        await self.controls.ledger.close()  # which writes what it still has to
 
     async def drain(self, timeout: float) -> None:
         """Refuse new requests with 503, and give those under way ``timeout`` seconds before they are ended."""

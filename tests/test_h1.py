@@ -311,10 +311,11 @@ def test_hostile_servers(data):
             with anyio.fail_after(5):
                 with suppress(httpx.TransportError):
                     await ask(transport, server.url)
-            assert bool(idle(transport)) is clean
             if not clean:
+                # A byte too many may come when the answer is long read: then the connection was kept until then.
                 await server.all_closed()
                 assert transport._open == set()
+            assert bool(idle(transport)) is clean
 
     anyio.run(main)
 
