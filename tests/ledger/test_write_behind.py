@@ -314,7 +314,10 @@ async def play(ledger: Ledger, steps: Sequence[tuple[str, str, int]]) -> list[ob
                 await ledger.release(one)
             case "look":
                 seen += [await ledger.unsettled(), await ledger.totals(EVER, None, tuple(By))]
-        (under_way.add if step in {"begin", "reserve"} else under_way.discard)(id)
+        if step in {"begin", "reserve"}:
+            under_way.add(id)
+        elif step != "look":
+            under_way.discard(id)
     await ledger.close()
     return seen
 
