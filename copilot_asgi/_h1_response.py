@@ -34,6 +34,11 @@ class _Framing(Enum):
     CLOSE = auto()
 
 
+# Looked at for each piece, and slow to find in an Enum.
+_HEAD, _BODY, _COMPLETE, _WRONG = _Phase
+_LENGTH, _CHUNKED, _CLOSE = _Framing
+
+
 class _NobodyAskedError(Exception):
     """Another response begins where this one ended."""
 
@@ -57,8 +62,8 @@ class Response:
         self.persistent = False
         self.error: httpx.TransportError | None = None
         self._bodiless = bodiless
-        self._phase = _Phase.HEAD
-        self._framing = _Framing.LENGTH
+        self._phase = _HEAD
+        self._framing = _LENGTH
         self._remaining = 0  # bytes of body to come, when the head says how many
         self._informational = 0
         self._size = 0  # of the header block, then of what frames the body
@@ -72,27 +77,27 @@ class Response:
     @property
     def is_complete(self) -> bool:
         """Whether all of it has come."""
-        return self._phase is _Phase.COMPLETE
+        return self._phase is _COMPLETE
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more of it will come: it is complete, or wrong."""
-        return self._phase is _Phase.COMPLETE or self._phase is _Phase.WRONG
+        return self._phase is _COMPLETE or self._phase is _WRONG
 
     def feed(self, data: bytes) -> bool:
         """Read on; whether the response is over now."""
         self.begun = True
-        if self._phase is _Phase.HEAD:
-            self._read_head(data)
-        elif self._phase is _Phase.BODY:
+        if self._phase is _BODY:
             self._read_body(data)
+        elif self._phase is _HEAD:
+            self._read_head(data)
         else:
             self.persistent = False
-        return self.is_over
+        return self._phase is _COMPLETE or self._phase is _WRONG
 
     def end(self) -> None:
         """The peer has said that it will send no more, which completes a body without a length."""
-        if self._phase is _Phase.BODY and self._framing is _Framing.CLOSE:
+        if self._phase is _BODY and self._framing is _CLOSE:
             self._complete(clean=False)
         self.lose(None)
 
@@ -101,7 +106,7 @@ class Response:
         if not self.is_over and cause is None and self.begun:
             self._fail("The connection was closed within a response.")
         elif not self.is_over:
-            self._phase = _Phase.WRONG
+            self._phase = _WRONG
             self.persistent = False
             self.error = httpx.ReadError("The connection was lost.")
             self.error.__cause__ = cause
@@ -123,7 +128,7 @@ class Response:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; trailers are dropped (RFC 9110 section 6.5.1)."""
-        if self._phase is _Phase.HEAD:
+        if self._phase is _HEAD:
             self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -133,12 +138,12 @@ class Response:
 
     def on_message_complete(self) -> None:
         """The end; of a chunked body when the head is behind us."""
-        self._end_seen = self._phase is _Phase.BODY
+        self._end_seen = self._phase is _BODY
 
     # The head
 
     def _read_head(self, data: bytes) -> None:
-        while data and self._phase is _Phase.HEAD:
+        while data and self._phase is _HEAD:
             before = len(self._tail)
             at = (self._tail + data).find(_BLANK_LINE)  # it may have begun in what came before
             block = data if at < 0 else data[: at + 4 - before]
@@ -177,11 +182,11 @@ class Response:
             self._fail("The response has an unknown transfer coding.")
             return
         if not self._bodiless and self.status not in {204, 304}:
-            self._framing = _Framing.CHUNKED if codings else _Framing.LENGTH if lengths else _Framing.CLOSE
+            self._framing = _CHUNKED if codings else _LENGTH if lengths else _CLOSE
             self._remaining = int(lengths[0]) if lengths else 0
-        self._phase = _Phase.BODY
+        self._phase = _BODY
         self.has_head = True
-        if rest or (self._framing is _Framing.LENGTH and not self._remaining):
+        if rest or (self._framing is _LENGTH and not self._remaining):
             self._read_body(rest)
 
     def _values(self, wanted: bytes) -> list[bytes]:
@@ -190,9 +195,9 @@ class Response:
     # The body
 
     def _read_body(self, data: bytes) -> None:
-        if self._framing is _Framing.CHUNKED:
+        if self._framing is _CHUNKED:
             self._read_chunks(data)
-        elif self._framing is _Framing.CLOSE:
+        elif self._framing is _CLOSE:
             self._pass_on(data)
         elif len(data) < self._remaining:
             self._remaining -= len(data)
@@ -228,10 +233,10 @@ class Response:
             self.unread += len(piece)
 
     def _complete(self, *, clean: bool) -> None:
-        self._phase = _Phase.COMPLETE
+        self._phase = _COMPLETE
         self.persistent = self.persistent and clean
 
     def _fail(self, message: str) -> None:
-        self._phase = _Phase.WRONG
+        self._phase = _WRONG
         self.persistent = False
         self.error = httpx.RemoteProtocolError(message)

@@ -108,14 +108,23 @@ class CopilotApp:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one ASGI scope; unknown kinds are left alone."""
-        match scope["type"]:
-            case "http":
-                await self._http(scope, receive, send)
-            case "websocket":
-                await receive()
-                await send({"type": "websocket.close", "code": 4404, "reason": "There is no websocket here."})
-            case "lifespan":
-                await self._lifespan(receive, send)
+        if scope["type"] != "http":
+            return await self._not_http(scope["type"], receive, send)
+        call = incoming(scope)
+        target = resolve(call.path, root_path=call.root_path, prefix=self._prefix)
+        visit = Visit(call, target, receive, send, patience=self.settings.idle_timeout)
+        try:
+            await self._serve(visit)
+        except ClientDisconnected:
+            await visit.leave()
+        except CopilotASGIError as error:
+            await visit.fail(error)
+        except Exception as error:
+            if self._raise_exceptions:
+                raise
+            # Not logger.exception: what a traceback quotes is redacted first.
+            logger.error("%s: unexpected error\n%s", visit.id, redact("".join(format_exception(error))))  # noqa: TRY400
+            await visit.fail(CopilotASGIError(f"An unexpected error happened. The log has it under {visit.id}."))
 
     @asynccontextmanager
     async def lifespan(self, host: object = None) -> AsyncIterator[dict[str, "CopilotApp"]]:  # noqa: ARG002
@@ -162,6 +171,13 @@ class CopilotApp:
         )
         return client
 
+    async def _not_http(self, kind: str, receive: Any, send: Any) -> None:
+        if kind == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 4404, "reason": "There is no websocket here."})
+        elif kind == "lifespan":
+            await self._lifespan(receive, send)
+
     async def _lifespan(self, receive: Any, send: Any) -> None:
         await receive()
         try:
@@ -173,23 +189,6 @@ class CopilotApp:
         await receive()
         await self.__aexit__(None, None, None)
         await send({"type": "lifespan.shutdown.complete"})
-
-    async def _http(self, scope: Any, receive: Any, send: Any) -> None:
-        call = incoming(scope)
-        target = resolve(call.path, root_path=call.root_path, prefix=self._prefix)
-        visit = Visit(call, target, receive, send, patience=self.settings.idle_timeout)
-        try:
-            await self._serve(visit)
-        except ClientDisconnected:
-            await visit.leave()
-        except CopilotASGIError as error:
-            await visit.fail(error)
-        except Exception as error:
-            if self._raise_exceptions:
-                raise
-            # Not logger.exception: what a traceback quotes is redacted first.
-            logger.error("%s: unexpected error\n%s", visit.id, redact("".join(format_exception(error))))  # noqa: TRY400
-            await visit.fail(CopilotASGIError(f"An unexpected error happened. The log has it under {visit.id}."))
 
     def _serve(self, visit: Visit) -> Awaitable[None]:
         call, target = visit.call, visit.target

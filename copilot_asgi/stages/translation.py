@@ -128,15 +128,11 @@ class _Pieces:
             self._client.accept(part, EVENT_STREAM)
             return self._client.send(b"")
         piece = self._mender.feed(part)
-        self._check_time()
-        return self._client.send(piece)
-
-    def _check_time(self) -> None:
-        now = time.monotonic()
         if self._mender.events != self._events:
-            self._events, self._since = self._mender.events, now
-        elif now - self._since >= EVENT_TIMEOUT and not self._mender.done:
+            self._events, self._since = self._mender.events, time.monotonic()
+        elif time.monotonic() - self._since >= EVENT_TIMEOUT and not self._mender.done:
             raise UpstreamTimeout("GitHub Copilot kept the stream open for ten minutes without an event.")
+        return self._client.send(piece)
 
 
 class _Whole:

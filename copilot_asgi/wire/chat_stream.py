@@ -80,13 +80,13 @@ class ChatStream(EventStream):
         if name == "error":
             return self._fail(data, _error_block(data, block))
         chunk = _decoder.decode(data)
-        if not is_null(chunk.error):
+        if chunk.error is not NULL and not is_null(chunk.error):
             return self._fail(data, _error_block(data, block))
         if not chunk.choices:
             return [] if is_null(chunk.usage) else self._with_usage(chunk, data, block)
         self._answered = True
         if self._held is None and self._is_plain(chunk, chunk.choices):
-            return [block if chunk.object == OBJECT else encode(_OBJECT_FIRST + data.lstrip()[1:])]
+            return [block if chunk.object is not msgspec.UNSET else encode(_OBJECT_FIRST + data.lstrip()[1:])]
         return self._with_choices(chunk, chunk.choices, data, block)
 
     def _end(self) -> list[bytes]:
@@ -148,7 +148,9 @@ class ChatStream(EventStream):
             return False
         if chunk.object != OBJECT and chunk.object is not msgspec.UNSET:
             return False
-        if not is_null(chunk.usage) or (delta.tool_calls and not self._go_on(delta.tool_calls)):
+        if (chunk.usage is not NULL and not is_null(chunk.usage)) or (
+            delta.tool_calls and not self._go_on(delta.tool_calls)
+        ):
             return False
         self._has_content = self._has_content or bool(delta.content or delta.refusal or delta.tool_calls)
         return True

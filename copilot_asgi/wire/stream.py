@@ -76,7 +76,7 @@ class EventStream(ABC):
             return b""
         blocks = self._reader.feed(chunk)
         out = self._pass(blocks[0]) if len(blocks) == 1 else [piece for block in blocks for piece in self._pass(block)]
-        return chunk if len(out) == 1 and out[0] is chunk else self._joined(out, chunk)
+        return out[0] if len(out) == 1 and out[0][-1:] == b"\n" else self._joined(out, chunk)
 
     def finish(self) -> bytes:
         """What to pass on when upstream has ended; raises ``StreamInterrupted`` when the answer is not complete."""
