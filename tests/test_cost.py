@@ -22,8 +22,8 @@ from copilot_asgi import CopilotApp, Secret, Settings, Upstream
 MARGIN = 1.15
 
 # Calls a plain request, by the way it takes, and a chunk of a stream; counted with CPython 3.11.
-REQUEST = {"/v1/chat/completions": 416, "/v1/messages": 1000}
-CHUNK = {"/v1/chat/completions": 60, "/v1/messages": 100}
+REQUEST = {"/v1/chat/completions": 461, "/v1/messages": 831}
+CHUNK = {"/v1/chat/completions": 38, "/v1/messages": 57}
 
 HOST = "http://127.0.0.1:9"
 MODELS = {
@@ -45,6 +45,11 @@ ANSWER = {
     "usage": {"prompt_tokens": 9, "completion_tokens": 150, "total_tokens": 159},
 }
 LAST = {**ANSWER, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+ANSWERS = {
+    b"/chat/completions": json.dumps(ANSWER).encode(),
+    b"/models": json.dumps(MODELS).encode(),
+    b"/copilot_internal/v2/token": json.dumps(TOKEN).encode(),
+}
 
 
 def event(data: object) -> bytes:
@@ -82,8 +87,7 @@ class Engine(httpx.AsyncBaseTransport):
     async def exchange(self, origin: Any, head: bytes, body: bytes, **deadlines: float) -> Answer:
         if b'"stream":true' in body:
             return Answer(b"text/event-stream", chunks(self.length))
-        answers = {b"/chat/completions": ANSWER, b"/models": MODELS, b"/copilot_internal/v2/token": TOKEN}
-        return Answer(b"application/json", [json.dumps(answers[head.split()[1]]).encode()])
+        return Answer(b"application/json", [ANSWERS[head.split()[1]]])
 
 
 class Bench:

@@ -148,9 +148,8 @@ class ChatStream(EventStream):
             return False
         if chunk.object != OBJECT and chunk.object is not msgspec.UNSET:
             return False
-        if (chunk.usage is not NULL and not is_null(chunk.usage)) or (
-            delta.tool_calls and not self._go_on(delta.tool_calls)
-        ):
+        has_usage = chunk.usage is not NULL and not is_null(chunk.usage)
+        if has_usage or (delta.tool_calls and not self._go_on(delta.tool_calls)):
             return False
         self._has_content = self._has_content or bool(delta.content or delta.refusal or delta.tool_calls)
         return True

@@ -289,6 +289,14 @@ steps = st.lists(
 )
 
 
+async def reserved(ledger: Ledger, one: Reservation) -> object:
+    """How full the budget is, or why the request is refused."""
+    try:
+        return await ledger.reserve(one, [Claim(parse_budget("9 credits/day"))])
+    except BudgetExceeded as refusal:
+        return refusal.message
+
+
 async def play(ledger: Ledger, steps: Sequence[tuple[str, str, int]]) -> list[object]:
     """What is seen on the way; a request that is under way does not begin again."""
     seen: list[object] = []
@@ -296,28 +304,22 @@ async def play(ledger: Ledger, steps: Sequence[tuple[str, str, int]]) -> list[ob
     for step, id, spent in [*steps, ("look", "", 0)]:
         one, usage = entry(id, caller=id), Usage(output=1, nano_credits=spent * NANO)
         match step:
+            case "look":
+                seen += [await ledger.unsettled(), await ledger.totals(EVER, None, tuple(By))]
+                continue
             case "begin" if id not in under_way:
                 ledger.begin(one)
             case "reserve" if id not in under_way:
-                try:
-                    seen.append(await ledger.reserve(one, [Claim(parse_budget("9 credits/day"))]))
-                except BudgetExceeded as refusal:
-                    seen.append(refusal.message)
+                seen.append(await reserved(ledger, one))
+                if isinstance(seen[-1], str):
                     continue
-            case "end":
-                ledger.end(one, usage)
-            case "end without usage":
-                ledger.end(one, None)
+            case "end" | "end without usage":
+                ledger.end(one, usage if step == "end" else None)
             case "settle":
                 await ledger.settle(one, usage)
             case "release":
                 await ledger.release(one)
-            case "look":
-                seen += [await ledger.unsettled(), await ledger.totals(EVER, None, tuple(By))]
-        if step in {"begin", "reserve"}:
-            under_way.add(id)
-        elif step != "look":
-            under_way.discard(id)
+        (under_way.add if step in {"begin", "reserve"} else under_way.discard)(id)
     await ledger.close()
     return seen
 
