@@ -113,7 +113,7 @@ class _Line:
         self._scope = scope
         self._begun = False
         self._pinging: anyio.Event | None = None
-        self._ping_scope: anyio.CancelScope | None = None
+        self._ping_scope: anyio.CancelScope
 
     async def __call__(self, part: Part) -> None:
         if self._pinging is not None:
@@ -130,7 +130,10 @@ class _Line:
             self.last = time.monotonic()
 
     async def ping(self) -> None:
-        """Send one ping, after a head if there was none."""
+        """Send one ping, after a head if there was none; nothing when a piece was quicker."""
+        if self.busy:
+            return
+        self.busy = True
         self._pinging = anyio.Event()
         try:
             with anyio.CancelScope() as self._ping_scope:
@@ -142,6 +145,7 @@ class _Line:
             self.failure = failure
             self._scope.cancel()
         finally:
+            self.busy = False
             self._pinging.set()
             self._pinging = None
             self.last = time.monotonic()
@@ -154,7 +158,6 @@ class _Line:
         try:
             await pinging.wait()
         finally:
-            if self._ping_scope is not None:
-                self._ping_scope.cancel()
+            self._ping_scope.cancel()
             with anyio.CancelScope(shield=True):
                 await pinging.wait()

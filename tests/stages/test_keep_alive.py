@@ -5,7 +5,7 @@ import pytest
 
 from copilot_asgi.errors import StreamInterrupted
 from copilot_asgi.exchange import Arrival, Exchange, Handler, Head, Part, Request, Send
-from copilot_asgi.stages.keep_alive import KeepAlive
+from copilot_asgi.stages.keep_alive import KeepAlive, _Line
 from copilot_asgi.wire.dialect import Dialect
 
 pytestmark = pytest.mark.anyio
@@ -160,3 +160,55 @@ async def test_a_client_that_breaks_at_a_ping_ends_the_call() -> None:
     with pytest.raises(ConnectionResetError):
         await KeepAlive(INTERVAL)(exchange(), gone, thinks)
     assert ended == ["yes"]
+
+
+async def test_an_end_waits_for_a_ping_that_is_on_its_way() -> None:
+    """Nothing is sent behind the end: whoever comes after the stream finds no message half sent."""
+    client = Client(takes=INTERVAL)
+
+    async def thinks(exchange: Exchange, send: Send) -> None:
+        while not client.parts:
+            await anyio.sleep(INTERVAL / 10)
+
+    assert (await relay(KeepAlive(INTERVAL), client, thinks))[1:] == [COMMENT]
+
+
+async def test_a_ping_that_is_never_taken_is_given_up() -> None:
+    """A client that leaves in the middle of a ping leaves nothing behind."""
+    stuck = anyio.Event()
+
+    async def takes_nothing(part: Part) -> None:
+        stuck.set()
+        await anyio.sleep_forever()
+
+    async def thinks(exchange: Exchange, send: Send) -> None:
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(KeepAlive(INTERVAL), exchange(), takes_nothing, thinks)
+            await stuck.wait()
+            group.cancel_scope.cancel()
+
+
+async def test_streams_at_the_same_time_are_pinged_each() -> None:
+    """One task looks after all of them, and each hears from it."""
+    stage, clients = KeepAlive(INTERVAL), [Client(), Client()]
+
+    async def thinks(exchange: Exchange, send: Send) -> None:
+        await anyio.sleep(INTERVAL * 2.5)
+
+    async with anyio.create_task_group() as group:
+        for client in clients:
+            group.start_soon(stage, exchange(), client, thinks)
+    assert all(COMMENT in client.parts for client in clients)
+
+
+async def test_a_piece_that_is_quicker_than_its_ping() -> None:
+    """A ping that was due, but comes to its turn while a piece is on its way, is left out."""
+    client = Client(takes=INTERVAL)
+    line = _Line(client, COMMENT, anyio.CancelScope())
+    async with anyio.create_task_group() as group:
+        group.start_soon(line, b"x")
+        group.start_soon(line.ping)
+    assert client.parts in ([b"x"], [Head(200, ((b"content-type", b"text/event-stream"),)), COMMENT, b"x"])
