@@ -24,9 +24,12 @@ class LoopLocal(Generic[T]):
 
     def get(self) -> T | None:
         """The running loop's value."""
-        latest = self._latest
-        if latest is not None and latest[0]() is _running_loop():
-            return latest[1]()
+        if self._latest is not None:
+            loop, value = self._latest
+            running = _running_loop()
+            # Not asyncio's is none, and so is a loop that is gone.
+            if running is not None and loop() is running:
+                return value()
         return self._values.get()
 
     def set(self, value: T | None) -> None:

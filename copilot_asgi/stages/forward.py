@@ -1,11 +1,19 @@
 """Ask upstream and pass its answer on, piece by piece as it comes. The innermost handler of the pipeline."""
 
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import anyio
 
-from copilot_asgi.errors import ConfigError, MalformedResponse, UpstreamStatus, UpstreamThrottled, UpstreamUnauthorized
+from copilot_asgi.errors import (
+    ConfigError,
+    MalformedResponse,
+    StreamInterrupted,
+    UpstreamStatus,
+    UpstreamThrottled,
+    UpstreamUnauthorized,
+)
 from copilot_asgi.exchange import Exchange, Head, Headers, Send
 from copilot_asgi.secret import redact
 from copilot_asgi.wire.error_body import is_auth_failure, is_throttling
@@ -44,8 +52,8 @@ async def forward(exchange: Exchange, send: Send) -> None:
 
 
 async def _see_off(response: "ResponseStream", send: Send) -> None:
-    """Let a response end whose terminal event has come, so that its connection can be kept."""
-    with anyio.move_on_after(END_GRACE):
+    """Let a response end whose terminal event has come, so that its connection can be kept; however, it is whole."""
+    with suppress(StreamInterrupted), anyio.move_on_after(END_GRACE):
         while piece := await response.receive():
             await send(piece)
 
