@@ -26,8 +26,8 @@ __all__ = [
     "Origin",
     "ResponseStream",
     "Timeouts",
-    "exchange",
-    "handle",
+    "call_direct",
+    "call_through",
     "origin_of",
 ]
 
@@ -96,7 +96,7 @@ def origin_of(url: httpx.URL) -> Origin:
     return url.scheme, url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme]
 
 
-async def exchange(engine: DirectEngine, draft: Draft, own: Headers, content: bytes, timeouts: Timeouts) -> Answer:
+async def call_direct(engine: DirectEngine, draft: Draft, own: Headers, content: bytes, timeouts: Timeouts) -> Answer:
     """Make the call of ``draft`` with its ``own`` headers and ``content`` as bytes. Raises ``NETWORK_ERRORS``."""
     head = b"%b%b\r\n" % (draft.head, _lines(own))
     return await engine.exchange(
@@ -104,7 +104,7 @@ async def exchange(engine: DirectEngine, draft: Draft, own: Headers, content: by
     )
 
 
-async def handle(
+async def call_through(
     transport: httpx.AsyncBaseTransport, draft: Draft, own: Headers, content: bytes, timeouts: Timeouts
 ) -> Answer:
     """Make the call of ``draft`` over httpx's interface, which leaves all deadlines but one to us."""

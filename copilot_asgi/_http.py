@@ -18,7 +18,7 @@ import httpx
 from anyio.lowlevel import current_token
 from msgspec import Struct
 
-from copilot_asgi._calls import CLOSE_TIMEOUT, Draft, ResponseStream, Timeouts, exchange, handle
+from copilot_asgi._calls import CLOSE_TIMEOUT, Draft, ResponseStream, Timeouts, call_direct, call_through
 from copilot_asgi._transport import default_transport, direct_engine
 from copilot_asgi.config import Engine
 from copilot_asgi.errors import ConfigError, Overloaded, UpstreamTimeout
@@ -119,9 +119,9 @@ class HttpClient:
         if content or draft.method != "GET":
             own = (*own, (b"content-length", b"%d" % len(content)))
         if draft.engine is not None:
-            send = partial(exchange, draft.engine, draft, own, content, self._timeouts)
+            send = partial(call_direct, draft.engine, draft, own, content, self._timeouts)
         else:
-            send = partial(handle, self._opened(), draft, own, content, self._timeouts)
+            send = partial(call_through, self._opened(), draft, own, content, self._timeouts)
         return ResponseStream(draft.url.host, send, timeout=self._timeouts.head)
 
     def _opened(self) -> httpx.AsyncBaseTransport:

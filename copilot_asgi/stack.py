@@ -239,7 +239,7 @@ def _circuit(upstream: Upstream, controls: Controls) -> Stage:
 
 def _place(exchange: Exchange) -> AbstractAsyncContextManager[None]:
     assert exchange.opened is not None
-    return exchange.opened.place()
+    return exchange.opened.http.place()
 
 
 def _meter(settings: Settings, controls: Controls) -> Stage:

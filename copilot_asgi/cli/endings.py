@@ -11,7 +11,7 @@ from copilot_asgi.cli import terminal
 from copilot_asgi.errors import ConfigError, CopilotASGIError
 from copilot_asgi.secret import redact
 
-__all__ = ["WRONG_SETTING", "tell"]
+__all__ = ["FAILED", "WRONG_SETTING", "tell"]
 
 FAILED = 1
 WRONG_SETTING = 2

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,10 +40,6 @@ class Opened(msgspec.Struct, frozen=True):
     credentials: CredentialProvider
     catalogs: Catalogs
     users: Users
-
-    def place(self) -> AbstractAsyncContextManager[None]:
-        """One of ``max_streams`` places for model calls, for a block. Raises ``Overloaded`` when none comes free."""
-        return self.http.place()
 
 
 class Upstream:

@@ -174,6 +174,7 @@ async def test_one_transaction_for_all_of_the_delay(
     gate.slept.release()
     await until_in_file(path, reservations=50)
     ledger.end(entry("0"), CREDIT)
+    assert (in_file(path, "reservations"), in_file(path, "totals")) == (50, 0)
     gate.slept.release()
     await until_in_file(path, reservations=49, totals=1)
 
