@@ -13,7 +13,7 @@ from report import Column, Row, arguments, median, median_ratio, publish
 
 from copilot_asgi.exchange import Request
 from copilot_asgi.wire.dialect import Dialect
-from copilot_asgi.wire.turn import has_image, last_turn_is_user
+from copilot_asgi.wire.turn import turn_facts
 
 ROUNDS = 30
 CALLS = 50
@@ -50,8 +50,7 @@ def main() -> None:
     ways: dict[str, Callable[[], object]] = {
         "shallow decode": lambda: Request.decode(Dialect.CHAT, (), body),
         "replace one key": lambda: request.replace({"model": b'"gpt-4.1"'}),
-        "who spoke last": lambda: last_turn_is_user(Dialect.CHAT, request.fields),
-        "any image": lambda: has_image(Dialect.CHAT, request.fields),
+        "who spoke last, and any image": lambda: turn_facts(Dialect.CHAT, request.fields),
         "full decode and encode, msgspec": lambda: full_round_trip(body),
         "full decode and encode, json": lambda: json_round_trip(body),
     }

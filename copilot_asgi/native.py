@@ -25,7 +25,7 @@ from copilot_asgi.wire.messages import MessagesStream, mend_message, taken_betas
 from copilot_asgi.wire.responses import ResponsesStream, mend_response
 from copilot_asgi.wire.shallow import NULL, is_null
 from copilot_asgi.wire.stream import StreamMender
-from copilot_asgi.wire.turn import TurnFacts, has_image, last_turn_is_user
+from copilot_asgi.wire.turn import turn_facts
 
 __all__ = ["plan_native"]
 
@@ -67,10 +67,7 @@ def plan_native(request: Request, route: Route, *, answer_id: str, now: int) -> 
         changes = {**changes, "model": msgspec.json.encode(route.model.id)}
     return Plan(
         request=request.replace(changes) if changes else request,
-        turn=TurnFacts(
-            by_user=last_turn_is_user(request.dialect, request.fields),
-            has_image=has_image(request.dialect, request.fields),
-        ),
+        turn=turn_facts(request.dialect, request.fields),
         stream=native.stream,
         answer=native.answer,
         content_type=EVENT_STREAM if request.stream else JSON,

@@ -38,7 +38,7 @@ def rows(name: str, directory: Path, *options: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("name", "key", "expected"),
     [
-        ("request", "way", {"shallow decode", "any image"}),
+        ("request", "way", {"shallow decode", "who spoke last, and any image"}),
         ("translate", "direction", {"chat -> messages", "chat, native", "chat, native, ten a read"}),
         ("wire", "reader", {"plain json.loads", "EventSplitter", "EventParser", "ChatStream"}),
         ("pipeline", "setup", {"no stages", "all stages"}),

@@ -17,7 +17,7 @@ from copilot_asgi.errors import Overloaded, StoreError
 from copilot_asgi.estimates import estimated
 from copilot_asgi.exchange import Exchange, Handler, Head, Part, Send
 from copilot_asgi.ledger import Claim, Ledger, Reservation, Standing
-from copilot_asgi.wire.turn import last_turn_is_user
+from copilot_asgi.wire.turn import turn_facts
 
 __all__ = ["Spend"]
 
@@ -141,7 +141,7 @@ def _by_user(exchange: Exchange, budgets: Iterable[Budget]) -> bool:
         return exchange.turn.by_user
     if all(budget.currency is not Currency.PREMIUM for budget in budgets):
         return True
-    return last_turn_is_user(exchange.request.dialect, exchange.request.fields)
+    return turn_facts(exchange.request.dialect, exchange.request.fields).by_user
 
 
 def _entry(exchange: Exchange, now: float, *, nano_credits: int = 0, nano_premium: int = 0) -> Reservation:

@@ -13,7 +13,7 @@ from copilot_asgi.simulator import Simulator
 from copilot_asgi.wire.dialect import UPSTREAM_PATHS, Dialect
 from copilot_asgi.wire.models import Model, parse_catalog
 from copilot_asgi.wire.shallow import read_object
-from copilot_asgi.wire.turn import has_image, last_turn_is_user
+from copilot_asgi.wire.turn import turn_facts
 
 pytestmark = pytest.mark.anyio
 
@@ -65,8 +65,9 @@ class Service:
         except Refused as refusal:
             return refusal
         fields = read_object(body)
-        headers = {"x-initiator": "user" if last_turn_is_user(Dialect(upstream), fields) else "agent"}
-        headers |= {"copilot-vision-request": "true"} if has_image(Dialect(upstream), fields) else {}
+        turn = turn_facts(Dialect(upstream), fields)
+        headers = {"x-initiator": "user" if turn.by_user else "agent"}
+        headers |= {"copilot-vision-request": "true"} if turn.has_image else {}
         path = UPSTREAM_PATHS[Dialect(upstream)]
         headers["content-type"] = "application/json"
         answer = await self._client.post(path, content=body, headers=headers)

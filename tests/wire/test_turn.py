@@ -2,12 +2,13 @@
 
 import json
 
+import msgspec
 import pytest
 
 from copilot_asgi.errors import BadRequest
 from copilot_asgi.wire.dialect import Dialect
 from copilot_asgi.wire.shallow import read_object
-from copilot_asgi.wire.turn import has_image, last_turn_is_user
+from copilot_asgi.wire.turn import TurnFacts, turn_facts
 
 CHAT, MESSAGES, RESPONSES, EMBEDDINGS = Dialect.CHAT, Dialect.MESSAGES, Dialect.RESPONSES, Dialect.EMBEDDINGS
 
@@ -34,7 +35,6 @@ def fields(dialect: Dialect, value: object) -> dict[str, object]:
         (CHAT, [ASSISTANT, {"role": "developer", "content": "x"}], False),
         (CHAT, [SYSTEM], True),
         (CHAT, [{"role": "user", "content": [{"type": "text", "text": "x"}]}], True),
-        (CHAT, ["not looked at", USER], True),
         (MESSAGES, [USER], True),
         (MESSAGES, [USER, ASSISTANT], False),
         (MESSAGES, [{"role": "user", "content": [RESULT, RESULT]}], False),
@@ -53,7 +53,7 @@ def fields(dialect: Dialect, value: object) -> dict[str, object]:
 )
 def test_last_turn_is_user(dialect: Dialect, turns: object, expected: bool) -> None:
     """The last turn decides; only a person's own words are the user's."""
-    assert last_turn_is_user(dialect, fields(dialect, turns)) is expected  # type: ignore[arg-type]
+    assert turn_facts(dialect, fields(dialect, turns)).by_user is expected  # type: ignore[arg-type]
 
 
 IMAGE_URL = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
@@ -83,21 +83,20 @@ INPUT_IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA"}
 )
 def test_has_image(dialect: Dialect, turns: object, expected: bool) -> None:
     """An image anywhere in the history counts; words about images do not."""
-    assert has_image(dialect, fields(dialect, turns)) is expected  # type: ignore[arg-type]
+    assert turn_facts(dialect, fields(dialect, turns)).has_image is expected  # type: ignore[arg-type]
 
 
 def test_nesting_without_end_is_not_searched() -> None:
-    """Deeper than a request ever is, nothing counts, so that a hostile one costs no more than a plain one."""
-    content: object = [IMAGE]
-    for _ in range(50):
-        content = [{"type": "tool_result", "content": content}]
-    assert has_image(MESSAGES, fields(MESSAGES, [{"role": "user", "content": content}])) is False  # type: ignore[arg-type]
+    """What is nested more deeply than can be followed is refused, and nothing breaks."""
+    content = b'[{"type":"tool_result","content":' * 20_000 + b'"x"' + b"}]" * 20_000
+    nested = {"messages": msgspec.Raw(b'[{"role":"user","content":%b}]' % content)}
+    with pytest.raises(BadRequest, match="messages"):
+        turn_facts(MESSAGES, nested)
 
 
 def test_embeddings_have_no_turns() -> None:
     """There is nobody else to ask for an embedding, and nothing to see."""
-    assert last_turn_is_user(EMBEDDINGS, {})
-    assert not has_image(EMBEDDINGS, {})
+    assert turn_facts(EMBEDDINGS, {}) == TurnFacts(by_user=True, has_image=False)
 
 
 NO_TURNS: list[object] = [None, 5, {}, [], [5], [{}], [None], [{"role": 5}]]
@@ -110,26 +109,20 @@ NO_TURNS: list[object] = [None, 5, {}, [], [5], [{}], [None], [{"role": 5}]]
         (CHAT, "text"),
         (MESSAGES, "text"),
         (MESSAGES, [{"role": "user", "content": [5]}]),
+        (MESSAGES, [{"role": "user", "content": 5}]),
+        (MESSAGES, [{"role": "user", "content": [{"type": 5}, {"type": "image"}]}]),
+        (CHAT, ["said nothing", USER]),
     ],
 )
 def test_what_is_no_list_of_turns(dialect: Dialect, value: object) -> None:
     """The field at fault is named."""
     with pytest.raises(BadRequest) as caught:
-        last_turn_is_user(dialect, fields(dialect, value))  # type: ignore[arg-type]
+        turn_facts(dialect, fields(dialect, value))  # type: ignore[arg-type]
     assert caught.value.param == ("input" if dialect is RESPONSES else "messages")
 
 
 @pytest.mark.parametrize("dialect", [CHAT, MESSAGES, RESPONSES])
 def test_missing_turns(dialect: Dialect) -> None:
-    """A request without its turns is refused by both questions."""
+    """A request without its turns is refused."""
     with pytest.raises(BadRequest, match="missing"):
-        last_turn_is_user(dialect, {})
-    with pytest.raises(BadRequest, match="missing"):
-        has_image(dialect, {})
-
-
-def test_parts_that_cannot_be_read() -> None:
-    """A part with a senseless type is refused when the history is searched."""
-    value = [{"role": "user", "content": [{"type": 5}, {"type": "image"}]}]
-    with pytest.raises(BadRequest):
-        has_image(MESSAGES, fields(MESSAGES, value))  # type: ignore[arg-type]
+        turn_facts(dialect, {})
