@@ -58,8 +58,12 @@ class Connection(asyncio.Protocol):
         Raises ``httpx.TransportError``; cancelling it closes.
         """
         self._deadline = self._loop.time() + timeout
-        while not self.response.has_head:
-            await self._news()
+        try:
+            while not self.response.has_head:
+                await self._news()
+        except BaseException:
+            self.close()
+            raise
 
     async def receive(self, timeout: float = inf) -> bytes:
         """What has come of the body since the last call, ``b""`` at its end, within ``timeout`` seconds.
@@ -69,10 +73,14 @@ class Connection(asyncio.Protocol):
         response = self.response
         if not response.pieces:
             self._deadline = self._loop.time() + timeout
-            while not response.pieces:
-                if response.is_complete:
-                    return b""
-                await self._news()
+            try:
+                while not response.pieces:
+                    if response.is_complete:
+                        return b""
+                    await self._news()
+            except BaseException:
+                self.close()
+                raise
         piece = response.take()
         if self._paused:
             self._paused = False
@@ -148,18 +156,13 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def _news(self) -> None:
+    def _news(self) -> asyncio.Future[None]:
+        """What to wait for until something has come, or the deadline has passed; who is cancelled there closes."""
         if self.response.error is not None:
             raise self.response.error
         self._waiter = self._loop.create_future()
         self._set_timer()
-        try:
-            await self._waiter
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def _set_timer(self) -> None:
         """See to it that the timer goes off at the deadline or before it."""

@@ -1,7 +1,7 @@
 """One HTTP scope on its way through the edge: what came in, where it goes, and how far its response is."""
 
 import logging
-import os
+import random
 import time
 from typing import Any
 
@@ -20,6 +20,10 @@ logger = logging.getLogger(__name__)
 
 # What access logs show for a client that left before the answer; nobody receives it (nginx's convention).
 CLIENT_CLOSED_REQUEST = 499
+
+# The bits of a UUID that say which version and variant it is, and what they are in version 4.
+_FIXED = 0xF << 76 | 0x3 << 62
+_VERSION_4 = 0x4 << 76 | 0x2 << 62
 
 
 class Visit:
@@ -102,11 +106,8 @@ class Visit:
 
 
 def _new_id() -> str:
-    """A random UUID (RFC 9562, version 4), which takes the ``uuid`` module three times as long."""
-    digits = bytearray(os.urandom(16))
-    digits[6] = digits[6] & 0x0F | 0x40
-    digits[8] = digits[8] & 0x3F | 0x80
-    text = digits.hex()
+    """A random UUID (RFC 9562, version 4). It names a request and guards nothing, so it costs no system call."""
+    text = f"{random.getrandbits(128) & ~_FIXED | _VERSION_4:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
