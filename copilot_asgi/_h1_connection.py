@@ -29,6 +29,7 @@ class Connection(asyncio.Protocol):
         self.origin = origin
         self.closed = False
         self.response = Response(bodiless=True)
+        self.response.lose(None)  # nothing was asked for yet
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None

@@ -106,10 +106,9 @@ class Response:
         if not self.is_over and cause is None and self.begun:
             self._fail("The connection was closed within a response.")
         elif not self.is_over:
-            self._phase = _WRONG
-            self.persistent = False
-            self.error = httpx.ReadError("The connection was lost.")
-            self.error.__cause__ = cause
+            error = httpx.ReadError("The connection was lost.")
+            error.__cause__ = cause
+            self._give_up(error)
 
     def take(self) -> bytes:
         """All that was not read of the body; what came with one read of the socket is one object and stays it."""
@@ -233,10 +232,18 @@ class Response:
             self.unread += len(piece)
 
     def _complete(self, *, clean: bool) -> None:
-        self._phase = _COMPLETE
+        self._finish(_COMPLETE)
         self.persistent = self.persistent and clean
 
     def _fail(self, message: str) -> None:
-        self._phase = _WRONG
+        self._give_up(httpx.RemoteProtocolError(message))
+
+    def _give_up(self, error: httpx.TransportError) -> None:
+        self._finish(_WRONG)
         self.persistent = False
-        self.error = httpx.RemoteProtocolError(message)
+        self.error = error
+
+    def _finish(self, phase: _Phase) -> None:
+        self._phase = phase
+        # The parser refers to this response; together they would stay until Python looks for cycles.
+        del self._parser

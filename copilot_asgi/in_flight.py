@@ -93,7 +93,7 @@ class InFlight:
                 return await work()
             finally:
                 here.leave(request)
-        raise request.reason
+        raise request.take_reason()
 
     async def drain(self, timeout: float) -> None:
         """Refuse new requests, and give those under way ``timeout`` seconds before they are ended."""
@@ -132,11 +132,11 @@ class _Request:
         self._noted = 0
         self._began = self._since = time.monotonic()
 
-    @property
-    def reason(self) -> Exception:
-        """Why it was given up."""
-        assert self._reason is not None, "nobody else cancels this scope"
-        return self._reason
+    def take_reason(self) -> Exception:
+        """Why it was given up, to be raised; it is not kept here, as its traceback refers to this request."""
+        reason, self._reason = self._reason, None
+        assert reason is not None, "nobody else cancels this scope"
+        return reason
 
     def give_up(self, reason: Exception) -> None:
         """Cancel it where it waits; the first reason counts."""

@@ -6,6 +6,7 @@ by raising it.
 """
 
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -176,6 +177,26 @@ def test_the_calls_of_a_request(path: str, tmp_path: Path) -> None:
     calls = counted(tmp_path, lambda bench: bench.calls(path))
     print(f"{path}: {calls} calls a request")
     assert REQUEST[path] / 2 < calls < REQUEST[path] * MARGIN
+
+
+@pytest.mark.parametrize("path", list(REQUEST))
+@pytest.mark.parametrize("length", [0, 10])
+def test_nothing_is_left_of_a_request(path: str, length: int, tmp_path: Path) -> None:
+    """No cycle of references waits for the garbage collector, with a prompt in it."""
+
+    async def count(bench: Bench) -> int:
+        bench.engine.length = length
+        await bench.ask(path, stream=bool(length))
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(100):
+                await bench.ask(path, stream=bool(length))
+            return gc.collect()
+        finally:
+            gc.enable()
+
+    assert counted(tmp_path, count) < 100
 
 
 @pytest.mark.parametrize("path", list(CHUNK))

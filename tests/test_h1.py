@@ -1,9 +1,11 @@
 """The ``h1`` engine: responses cut anywhere read the same, hostile ones end, connections are kept or closed rightly."""
 
 import asyncio
+import gc
 import os
 import socket
 import ssl
+import weakref
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -94,6 +96,20 @@ def test_cut_anywhere(data, status, content, kept):
         assert response.error is None
         assert len(response.pieces) <= len(parts)
     assert summary(read(bytes([byte]) for byte in data)) == summary(read([data]))
+
+
+@pytest.mark.parametrize("data", [*(whole[0] for whole in WHOLE.values()), b"", b"HTTP", HEAD, b"junk\r\n\r\n"])
+def test_what_is_over_is_freed_at_once(data):
+    """No cycle of references is left of a response, however it ends: prompts and answers would wait in memory."""
+    gc.disable()
+    try:
+        response = read([data] if data else [])
+        response.end()
+        gone = weakref.ref(response)
+        del response
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("junk", [b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"x", OK, b"HTTP/1.1 200 OK\r\n"])

@@ -1,6 +1,9 @@
 """The requests under way are looked after: nobody works for a client who has gone, and nobody is waited for in vain."""
 
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -74,6 +77,23 @@ async def test_a_client_that_leaves_ends_the_work() -> None:
             with pytest.raises(ClientDisconnected):
                 await in_flight.run(visit, work)
     assert (work.ended, visit.received, len(in_flight)) == ("cancelled", 1, 0)
+
+
+async def test_what_was_given_up_is_freed_at_once() -> None:
+    """The error that says why does not keep the request, and a long prompt with it, until cycles are looked for."""
+    in_flight, visit = InFlight(), Visit(answering=True)
+    visit.gone.set()
+    gone = weakref.ref(visit)
+    gc.disable()
+    try:
+        with anyio.fail_after(5):
+            with suppress(ClientDisconnected):
+                await in_flight.run(visit, anyio.sleep_forever)
+            del visit
+            while gone() is not None:
+                await anyio.lowlevel.checkpoint()
+    finally:
+        gc.enable()
 
 
 async def test_a_body_that_is_awaited_is_not_taken_for_a_client_that_leaves() -> None:
