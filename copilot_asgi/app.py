@@ -216,11 +216,11 @@ class CopilotApp:
             return
         request = read_request(target, visit.call.headers, visit.call.query, body)
         exchange = Exchange(id=visit.id, received_at=time.monotonic(), arrival=arrival, request=request)
-        visit.exchange, visit.streams = exchange, request.stream
+        visit.exchange, visit.responder.streams = exchange, request.stream
 
         visit.answering = True
         await self._counters.get(target.endpoint.name, self._handle)(exchange, visit.responder.send)
-        if not visit.responder.started:
+        if not visit.responder.begun:
             raise ConfigError("stages: one of them returned without an answer, and without calling call_next.")
         await visit.responder.finish()
 

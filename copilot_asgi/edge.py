@@ -12,14 +12,14 @@ import anyio
 import msgspec
 
 from copilot_asgi.errors import BodyTooLarge
-from copilot_asgi.exchange import Arrival, Head, Headers, Part
+from copilot_asgi.exchange import Arrival, Head, Headers, Part, header
 
 __all__ = ["ClientDisconnected", "Incoming", "Responder", "disconnected", "incoming", "read_body"]
 
-# Meant for one hop only (RFC 9110, 7.6.1), or added by the server itself.
+# Meant for one hop only (RFC 9110, 7.6.1), added by the server itself, or by us for what is sent whole.
 _DROPPED = frozenset({
-    b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
-    b"trailer", b"transfer-encoding", b"upgrade", b"date", b"server",
+    b"connection", b"content-length", b"date", b"keep-alive", b"proxy-authenticate", b"proxy-authorization",
+    b"proxy-connection", b"server", b"te", b"trailer", b"transfer-encoding", b"upgrade",
 })  # fmt: skip
 
 # What servers raise in ``send`` whose client is gone (OSError by the ASGI specification 2.4).
@@ -121,47 +121,66 @@ async def _nothing() -> None:
 
 
 class Responder:
-    """Sends parts as ASGI messages; ``started`` says that a head is out.
+    """Sends parts as ASGI messages: a stream piece by piece, anything else whole and with its length, at the end.
 
-    ``extra`` headers are added to the head. A response to HEAD has no body. ``sent`` counts messages; ``sending`` says
-    that the server has not taken the last one yet, for whoever looks after clients that take nothing.
+    ``streams``: the client asked for a stream. ``begun`` says that there is a head, ``started`` that it is out.
+    ``extra`` headers are added to it. A response to HEAD has no body. ``sent`` counts messages; ``sending`` says that
+    the server has not taken the last one yet, for whoever looks after clients that take nothing.
     """
 
     def __init__(self, send: Any, *, extra: Headers, bodiless: bool) -> None:
         self._send = send
         self._bodiless = bodiless
+        self._head: Head | None = None  # of what is sent whole
+        self._pieces: list[bytes] = []
         self._finished = False
         self.extra = extra
+        self.streams = False
         self.started = False
         self.sent = 0
         self.sending = False
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a head, be it out or not."""
+        return self.started or self._head is not None
+
     def send(self, part: Part) -> Awaitable[None]:
-        """Send one part; awaiting it is the back-pressure. Raises ``ClientDisconnected``."""
+        """Send one part, or keep it; awaiting that is the back-pressure. Raises ``ClientDisconnected``."""
         if isinstance(part, Head):
-            return self._message(self._start(part))
-        if part and not self._bodiless:
+            if self.streams or _is_stream(part):
+                return self._message(self._start(part))
+            self._head = part
+        elif self._head is not None:
+            self._pieces.append(part)
+        elif part and not self._bodiless:
             return self._message({"type": "http.response.body", "body": part, "more_body": True})
         return _nothing()
 
     async def finish(self) -> None:
         """End the response; harmless when it has ended. Raises ``ClientDisconnected``."""
-        if not self._finished:
-            self._finished = True
-            await self._message({"type": "http.response.body", "body": b"", "more_body": False})
+        if self._finished:
+            return
+        self._finished = True
+        body = b""
+        if self._head is not None:
+            # One message and, as servers write each of them, one system call less than by pieces.
+            body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            await self._message(self._start(self._head, length=len(body)))
+        await self._message({"type": "http.response.body", "body": b"" if self._bodiless else body, "more_body": False})
 
     async def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send a whole response. Raises ``ClientDisconnected``."""
-        await self.send(Head(status, (*headers, (b"content-length", str(len(body)).encode()))))
-        await self.send(body)
+        """Send a whole response, in place of what was not sent yet. Raises ``ClientDisconnected``."""
+        self._head, self._pieces = Head(status, headers), [body]
         await self.finish()
 
-    def _start(self, head: Head) -> dict[str, object]:
+    def _start(self, head: Head, *, length: int | None = None) -> dict[str, object]:
         self.started = True
         headers = [pair for pair in head.headers if pair[0] not in _DROPPED]
-        for name, value in head.headers:
-            if name == b"content-type" and value.startswith(_STREAM_TYPES):
-                headers += _STREAM_HEADERS
+        if _is_stream(head):
+            headers += _STREAM_HEADERS
+        if length is not None and head.status != 204:  # RFC 9110, 8.6
+            headers.append((b"content-length", b"%d" % length))
         return {"type": "http.response.start", "status": head.status, "headers": [*headers, *self.extra]}
 
     async def _message(self, message: dict[str, object]) -> None:
@@ -173,3 +192,7 @@ class Responder:
             raise ClientDisconnected from None
         finally:
             self.sending = False
+
+
+def _is_stream(head: Head) -> bool:
+    return (header(head.headers, b"content-type") or b"").startswith(_STREAM_TYPES)

@@ -43,7 +43,6 @@ class Visit:
         self.answering = False
         self.body_read = False
         self.exchange: Exchange | None = None
-        self.streams = False
         self.responder = Responder(send, extra=_id_headers(self.dialect, self.id), bodiless=call.method == "HEAD")
         self._patience = patience
 
@@ -88,7 +87,7 @@ class Visit:
     async def _tell(self, error: CopilotASGIError) -> None:
         responder = self.responder
         if responder.started:
-            if self.streams:
+            if responder.streams:
                 await responder.send(self._last_words(error))
             await responder.finish()
             return

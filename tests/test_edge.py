@@ -75,8 +75,10 @@ class Server:
         return dict(self.messages[0]["headers"])
 
 
-def responder(server: Server, *, bodiless: bool = False) -> Responder:
-    return Responder(server, extra=((b"x-request-id", b"1"),), bodiless=bodiless)
+def responder(server: Server, *, streams: bool = True, bodiless: bool = False) -> Responder:
+    each = Responder(server, extra=((b"x-request-id", b"1"),), bodiless=bodiless)
+    each.streams = streams
+    return each
 
 
 async def test_parts_become_messages() -> None:
@@ -93,6 +95,49 @@ async def test_parts_become_messages() -> None:
     assert server.messages[1]["body"] is body
     assert [message["more_body"] for message in server.messages[1:]] == [True, False]
     assert server.headers == {b"content-type": b"text/plain", b"x-request-id": b"1"}
+
+
+async def test_what_is_no_stream_is_sent_whole() -> None:
+    """Nothing goes out before the end; then it has its length, whatever a stage has said of that."""
+    server = Server()
+    each = responder(server, streams=False)
+    assert not each.begun
+    await each.send(Head(200, ((b"content-type", b"application/json"), (b"content-length", b"9"))))
+    await each.send(b"12")
+    await each.send(b"345")
+    assert (each.begun, each.started, server.messages) == (True, False, [])
+    await each.finish()
+    await each.finish()
+    start, body = server.messages
+    assert server.headers == {b"content-type": b"application/json", b"content-length": b"5", b"x-request-id": b"1"}
+    assert (start["status"], body["body"], body["more_body"]) == (200, b"12345", False)
+
+
+async def test_what_was_not_sent_yet_can_be_replaced() -> None:
+    """An answer that fails at its end becomes an error, and nothing of it is seen."""
+    server = Server()
+    each = responder(server, streams=False)
+    await each.send(Head(200, ((b"x-quota", b"1"),)))
+    await each.send(b"half an ans")
+    await each.respond(500, (), b"no")
+    assert [server.messages[0]["status"], server.messages[1]["body"]] == [500, b"no"]
+    assert b"x-quota" not in server.headers
+
+
+async def test_a_stream_that_nobody_asked_for_streams() -> None:
+    """A stage may answer with one."""
+    server = Server()
+    each = responder(server, streams=False)
+    await each.send(Head(200, ((b"content-type", b"text/event-stream"),)))
+    await each.send(b"data: 1\n\n")
+    assert [message.get("body") for message in server.messages] == [None, b"data: 1\n\n"]
+
+
+async def test_no_content_has_no_length() -> None:
+    """RFC 9110 section 8.6."""
+    server = Server()
+    await responder(server).respond(204, (), b"")
+    assert b"content-length" not in server.headers
 
 
 async def test_headers_for_one_hop_are_dropped() -> None:
@@ -138,6 +183,7 @@ async def test_what_is_being_sent_can_be_seen() -> None:
         seen.append((each.sent, each.sending))
 
     each = Responder(server, extra=(), bodiless=False)
+    each.streams = True
     assert (each.sent, each.sending) == (0, False)
     await each.send(Head(200))
     await each.send(b"x")
