@@ -13,7 +13,7 @@ from stand import Measured, Running, Stand
 from targets import serve
 
 RAMP = 0.5  # seconds over which connections come
-WORK = ("plain-32", "burst-32")
+WORK = ("plain-32", "burst-32", "prompts-32")
 
 
 def main() -> None:

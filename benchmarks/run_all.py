@@ -15,7 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PAGES = (HERE / "README.md", ROOT / "docs" / "speed.md")
-NAMES = ("request", "wire", "translate", "pipeline", "e2e", "scale", "memory", "workers")
+NAMES = ("request", "wire", "translate", "pipeline", "stages", "e2e", "scale", "memory", "workers")
 MARKED = re.compile(r"<!-- (?:table: (?P<name>\w+)|machine) -->\n.*?<!-- end -->", re.DOTALL)
 
 

@@ -47,6 +47,7 @@ SCENARIOS: Mapping[str, Scenario] = MappingProxyType(
         "paced-256": Scenario(connections=256, chunks=100, pause=20_000),
         "agent-8": Scenario(connections=8, chunks=50, pause=10_000, prompt=120_000),
         "translated-32": Scenario(connections=32, chunks=100, dialect="messages"),
+        "prompts-32": Scenario(connections=32, prompt=120_000, dialect="messages"),
         "paced-1": Scenario(connections=1, chunks=20, pause=2_000),
     }
 )

@@ -42,6 +42,7 @@ def rows(name: str, directory: Path, *options: str) -> list[dict[str, Any]]:
         ("translate", "direction", {"chat -> messages", "chat, native", "chat, native, ten a read"}),
         ("wire", "reader", {"plain json.loads", "EventSplitter", "EventParser", "ChatStream"}),
         ("pipeline", "setup", {"no stages", "all stages"}),
+        ("stages", "stage", {"the edge", "identify", "translation", "forward"}),
     ],
 )
 def test_what_runs_in_one_process(name: str, key: str, expected: set[str], tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_a_load_counts_what_is_not_whole(tmp_path: Path) -> None:
     [
         ("scale", ("--counts", "1,32"), 2),
         ("memory", ("--waves", "2"), 5),
-        ("workers", (), 4),
+        ("workers", (), 6),
     ],
 )
 def test_what_needs_a_server(name: str, options: tuple[str, ...], count: int, tmp_path: Path) -> None:
