@@ -37,6 +37,7 @@ from copilot_asgi.wire.dialect import Dialect, ResponseProgress
 from copilot_asgi.wire.models import Model
 from copilot_asgi.wire.shallow import Fields
 from copilot_asgi.wire.sse import parse_block
+from copilot_asgi.wire.stream import StreamMender
 from copilot_asgi.wire.turn import TurnFacts
 
 __all__ = ["CLIENTS", "plan_translated"]
@@ -173,16 +174,19 @@ def plan_translated(request: Request, route: Route, *, answer_id: str, now: int)
     answer_id = client.id_prefix + answer_id
     streams = route.model.supports.streaming is not False
     rendered = upstream.render(msgspec.structs.replace(conversation, stream=streams), route.model)
-    encoder = client.encoder(
-        conversation, id=answer_id, created=now, prompt_tokens=estimate(conversation, model_id=route.model.id)
-    )
     whole = partial(client.reply, conversation=conversation, id=answer_id, created=now)
     decoder = upstream.decoder(names=rendered.names)
+    stream: StreamMender = Collected(decoder, whole)
+    encode = None
+    if request.stream:
+        tokens = estimate(conversation, model_id=route.model.id)
+        encoder = client.encoder(conversation, id=answer_id, created=now, prompt_tokens=tokens)
+        stream, encode = Relay(decoder, encoder, client.closing), encoder.encode
     return Plan(
         request=Request.decode(route.dialect, request.headers, rendered.body),
         turn=_turn(conversation),
-        stream=Relay(decoder, encoder, client.closing) if request.stream else Collected(decoder, whole),
-        answer=partial(_answer, upstream, rendered.names, encoder.encode if request.stream else None, whole),
+        stream=stream,
+        answer=partial(_answer, upstream, rendered.names, encode, whole),
         content_type=client.stream_type if request.stream else JSON,
         native=False,
         losses=(*conversation.losses, *rendered.losses),
