@@ -134,7 +134,7 @@ def columns(base: str) -> tuple[Column, ...]:
         Column("target", "target"),
         Column("rate", "units a CPU second", "{:,.0f}"),
         Column("us", "us of CPU a unit"),
-        Column("ratio", f"x {base}", "{:.2f}"),
+        Column("ratio", f"x {base}", "{:.3g}"),
         Column("per_second", "units a second", "{:,.0f}"),
         Column("first_p50", "first p50", "{:.2f}"),
         Column("first_p99", "first p99", "{:.2f}"),

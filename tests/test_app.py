@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import anyio
 import httpx
@@ -28,7 +29,8 @@ async def test_every_endpoint_answers_with_and_without_v1(path: str) -> None:
             response = await it.client.post(each, json=CALLS[path])
             assert response.status_code == 200, response.text
             assert response.headers["content-type"].startswith("application/json")
-            assert response.headers["x-request-id"]
+            assert int(response.headers["content-length"]) == len(response.content)
+            assert UUID(response.headers["x-request-id"]).version == 4
         assert it.simulator.violations == []
 
 

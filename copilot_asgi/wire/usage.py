@@ -5,7 +5,6 @@ words count; what a model or a client wrote in an answer never does.
 """
 
 import re
-from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 
@@ -65,7 +64,7 @@ class UsageTail:
         self._whole = whole
         self._head: list[bytes] = []
         # Pieces are let go in segments, so that most of them cost nothing but their place in a list.
-        self._segments: deque[_Segment] = deque()
+        self._segments: list[_Segment] = []  # a few: an empty deque would be the largest thing here
         self._pieces: list[bytes] = []
         self._limit = HEAD
         self._dropped = False
@@ -96,7 +95,7 @@ class UsageTail:
         self._pieces = []
         self._limit = self.size + SEGMENT
         while self._segments and self.size - self._segments[0].end >= TAIL:
-            self._segments.popleft()
+            del self._segments[0]
             self._dropped = True
 
     def _kept(self) -> list[bytes]:
