@@ -385,7 +385,8 @@ async def test_waiting_out_a_short_throttling() -> None:
             await until(lambda number=number: stand.waiting == number + 1)
         assert passed == []
         stand.clock.now += 0.02
-    assert passed == [0, 1, 2, 3, 4, 5]
+    # Who is let through together goes on in any order.
+    assert [passed[:1], sorted(passed[1:3]), sorted(passed[3:])] == [[0], [1, 2], [3, 4, 5]]
     assert (stand.waiting, stand.in_flight) == (0, 0)
 
 
