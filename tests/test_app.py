@@ -741,6 +741,45 @@ async def test_a_send_that_raises_stays_inside(error: Exception) -> None:
     await CopilotApp(Settings())(scope, receive, send)
 
 
+@pytest.mark.parametrize("error", [ConnectionResetError(), anyio.BrokenResourceError(), RuntimeError("closed")])
+async def test_an_error_event_that_nobody_takes_stays_inside(error: Exception) -> None:
+    """The same for the last words of a stream that broke off."""
+    sent: list[str] = []
+
+    async def broken(exchange: Exchange, send: Send, call_next: Handler) -> None:
+        await send(Head(200, ((b"content-type", b"text/event-stream"),)))
+        raise ZeroDivisionError
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": json.dumps({**CHAT, "stream": True}).encode(), "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message["type"])
+        if message["type"] == "http.response.body":
+            raise error
+
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": headers}
+    await CopilotApp(Settings(), stages=[broken])(scope, receive, send)
+    assert sent == ["http.response.start", "http.response.body"]
+
+
+async def test_an_answer_that_fails_at_its_end_is_an_error() -> None:
+    """A plain answer is sent when all are done with it: what breaks before that is told, with a status of its own."""
+
+    async def broken(exchange: Exchange, send: Send, call_next: Handler) -> None:
+        await send(Head(200, ((b"content-type", b"application/json"),)))
+        await send(b'{"choices": [')
+        raise ZeroDivisionError
+
+    app = CopilotApp(Settings(), stages=[broken])
+    async with httpx.AsyncClient(transport=in_process_transport(app), base_url="http://localhost") as client:
+        response = await client.post("/v1/chat/completions", json={"model": "mine"})
+        assert response.status_code == 500
+        assert response.headers["x-request-id"] in response.json()["error"]["message"]
+    await app.aclose()
+
+
 @pytest.mark.parametrize("status", [204, 206, 302, 304])
 async def test_statuses_that_are_no_answer(status: int) -> None:
     """Redirects are not followed, and nothing but 200 is an answer."""
