@@ -59,6 +59,7 @@ def publish(name: str, title: str, columns: Sequence[Column], rows: Sequence[Row
     table = "\n".join(_lines(columns, rows))
     print(f"\n{title}\n\n{table}")
     if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
         found = {"benchmark": name, "title": title, "machine": machine(), "rows": rows, "table": table}
         file.write_text(json.dumps(found, indent=2) + "\n")
 

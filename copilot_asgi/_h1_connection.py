@@ -159,8 +159,10 @@ class Connection(asyncio.Protocol):
 
     def _news(self) -> asyncio.Future[None]:
         """What to wait for until something has come, or the deadline has passed; who is cancelled there closes."""
-        if self.response.error is not None:
-            raise self.response.error
+        error = self.response.error
+        if error is not None:
+            # Another one each time: a traceback refers to its frames, and those to this connection.
+            raise type(error)(str(error)) from error
         self._waiter = self._loop.create_future()
         self._set_timer()
         return self._waiter
@@ -176,12 +178,14 @@ class Connection(asyncio.Protocol):
 
     def _check_deadline(self) -> None:
         self._timer_at = inf
-        if self._waiter is None or self._waiter.done():
+        waiter = self._waiter
+        if waiter is None or waiter.done():
             return
         if self._loop.time() < self._deadline:
             self._set_timer()
         else:
-            self._waiter.set_exception(httpx.ReadTimeout("Nothing came in time."))
+            self._waiter = None  # as above: the error that it holds must not be held here
+            waiter.set_exception(httpx.ReadTimeout("Nothing came in time."))
 
 
 def _readability(descriptor: int) -> Callable[[], bool]:

@@ -484,6 +484,35 @@ async def test_a_head_that_does_not_come():
         await server.all_closed()
 
 
+@pytest.mark.parametrize("breaks", [False, True])
+async def test_a_connection_that_failed_is_freed_at_once(breaks):
+    """Neither a deadline nor a response that breaks off leaves a cycle, in which the request would be kept."""
+
+    async def play(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(EVENT_STREAM)
+        if not breaks:
+            await connection.gone()
+
+    async with serving(play) as server, engine() as transport:
+        origin = origin_of(httpx.URL(server.url))
+        answer = await transport.exchange(origin, b"GET / HTTP/1.1\r\n\r\n", b"", timeout=5, idle=0.02)
+        (gone,) = [weakref.ref(connection) for connection in transport._open]
+        gc.disable()
+        try:
+            with pytest.raises(httpx.TransportError) as caught:
+                await answer.receive()
+            assert isinstance(caught.value, httpx.RemoteProtocolError if breaks else httpx.ReadTimeout)
+            del caught
+            await answer.aclose()
+            del answer
+            with anyio.fail_after(5):
+                while gone() is not None:
+                    await anyio.sleep(0.001)
+        finally:
+            gc.enable()
+
+
 async def test_an_early_answer_to_a_large_request():
     """An answer that overtakes its request is delivered; the connection, on which a rest is to be sent, is closed."""
 
